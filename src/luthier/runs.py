@@ -1,0 +1,606 @@
+"""The run folder: one job, one folder, and this file alone knows the names inside it.
+
+    output_dir/
+      config.yaml           what the user set, without secrets      status.json         state, process, step, loss (atomic)
+      metrics.jsonl         one JSON row a log point                trainer_log.jsonl   the same in LLaMA-Factory's fields
+      log.txt               everything that was said                stop.request        present: finish the step, save, end
+      checkpoints/step-N    what resume needs                       tensorboard/        events
+      train_results.json    and eval_, predict_, all_results.json   training_loss.png   and training_eval_loss.png, reading.md
+      adapter_model.safetensors or model.safetensors, tokenizer, README.md: the trained model, where its users look for it
+
+What enters: a Config and rows of numbers. What leaves: files, and answers about them to the command line, the page and the API.
+It never imports torch and never deletes a file that Luthier did not write. A job of another kind (predict after train) may live
+in the folder of a training: it keeps its own predict_config.yaml and predict_status.json beside the training's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from luthier import __version__
+from luthier.errors import ConfigError, LuthierError
+from luthier.registry import nearest
+from luthier.runtime.files import append_line, disk_errors, free_bytes, size_text, write_atomic
+from luthier.runtime.processes import find_process, is_alive, this_process
+
+if TYPE_CHECKING:
+    import psutil
+
+    from luthier.config import Config
+
+log = logging.getLogger(__name__)
+
+MIN_FREE_BYTES = 200 * 1024**2
+"""Less than this and a run does not begin: logs, plots and one small adapter would not fit."""
+
+LIVE = {"queued", "running", "stopping"}
+SECRET = re.compile(r"(_token|api_key|secret|password|webhook_url)$")
+WEIGHTS = ("model.safetensors", "adapter_model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+SPLITS = ("train", "eval", "predict", "all")
+KINDS = ("train", "predict", "eval", "export")
+
+LOG_FIELDS = {"learning_rate": "lr", "tokens_per_second": "throughput", "tokens_seen": "total_tokens"}
+LOG_KEEPS = ("loss", "eval_loss", "predict_loss", "reward", "accuracy", "lr", "epoch", "throughput", "total_tokens")
+
+
+class Run:
+    """One run folder. Make one with Run.create, look at one with Run.open."""
+
+    def __init__(self, folder: Path, kind: str = "train", guest: bool = False):
+        self.folder = folder
+        self.kind = kind
+        self._prefix = f"{kind}_" if guest else ""
+        self._status: dict[str, Any] | None = None
+        self._waiting_config: str | None = None
+        self._resume: list[Path] = []
+        self._begun_at = time.time()
+        self._first_step = 0
+
+    # ---- making and finding -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, config: Config, kind: str = "train") -> Run:
+        """Check the folder and make the run. Where an earlier run is to be overwritten or resumed, nothing of it is touched
+        until start(), so that a mistake found in between (a missing dataset, a broken model) costs nothing.
+
+        Raises ConfigError for a folder that is occupied, unwritable, on a full disk, or the model's own.
+        """
+        run, earlier = cls.check(config, kind)
+        values = {key: value for key, value in as_plain(config).items() if not SECRET.search(key)}
+        values["output_dir"] = str(run.folder)
+        run._status = {
+            "state": "queued",
+            "kind": kind,
+            "name": values.get("run_name") or run.folder.name,
+            **{key: getattr(config, key, None) for key in ("stage", "finetuning_type", "model_name_or_path", "dataset")},
+            **this_process(),
+            "cwd": str(Path.cwd()),
+            "created_at": time.time(),
+            "version": __version__,
+        }
+        run._waiting_config = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if not earlier:
+            run._write_waiting()
+        _remember(run.folder)
+        return run
+
+    @classmethod
+    def check(cls, config: Config, kind: str = "train") -> tuple[Run, bool]:
+        """Everything that create refuses, without writing. Returns the run and whether an earlier one lies in its folder."""
+        folder = output_folder(config, kind)
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"output_dir {folder} is a file.", "Name a folder that does not exist yet.")
+        for key in ("model_name_or_path", "ref_model", "reward_model"):
+            source = getattr(config, key, None)
+            if kind == "train" and source and Path(source).is_dir() and Path(source).resolve() == folder:
+                raise ConfigError(f"output_dir {folder} is the folder of {key}.", "Choose another output_dir.")
+        _require_writable(folder)
+        require_space(folder, MIN_FREE_BYTES, "a run")
+        owner = cls.open(folder) if (folder / "status.json").is_file() else None
+        run = cls(folder, kind, guest=owner is not None and owner.kind != kind)
+        if owner is not None:
+            owner._refuse_live()
+        # A detached run was announced ("queued") in its own name by the process that started it: that is not an earlier run.
+        earlier = run.status_file.is_file() and not run._is_announced()
+        if earlier:
+            run._refuse_live()
+            run._refuse_occupied(config)
+        elif not run._prefix and kind == "train" and run.has_model() and not getattr(config, "overwrite_output_dir", False):
+            raise ConfigError(
+                f"output_dir {folder} already holds a trained model.",
+                "Choose another output_dir, or allow its replacement with overwrite_output_dir=true.",
+            )
+        run._resume = run._checkpoints_to_resume(config, earlier)
+        return run, earlier
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """An existing run. Raises LuthierError where the folder holds none."""
+        folder = Path(folder).expanduser().resolve()
+        file = folder / "status.json"
+        if not file.is_file():
+            raise LuthierError(f"{folder} is not a run folder (no status.json).", "luthier runs list shows all that are known.")
+        run = cls(folder)
+        run.kind = run.status().get("kind", "train")
+        return run
+
+    def start(self) -> None:
+        """The work begins now: clear what an overwritten run left, write config.yaml, say "running"."""
+        if self._waiting_config is not None:
+            if not self._resume and not self._prefix:
+                self.clear_reports()
+            self._write_waiting()
+        self.clear_stop()
+        self._begun_at = time.time()
+        self._merge_status({"state": "running", "started_at": self._begun_at, "reason": None, **this_process()})
+
+    # ---- status -------------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """The contents of status.json, with the state as it is now: "died" for a process that ended without saying so,
+        "stopping" for one that was asked to stop. A process of another machine is taken at its word."""
+        status = self._read_status()
+        if status.get("state") not in LIVE:
+            return status
+        if is_alive(status.get("pid"), status.get("pid_started"), status.get("host")) is False:
+            where = f" after step {status['step']}" if status.get("step") else ""
+            return {**status, "state": "died", "reason": status.get("reason") or f"the process ended without a word{where}"}
+        return {**status, "state": "stopping"} if self.stop_requested() else status
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """with Run.create(config) as run: an exception leaves state "failed" (Ctrl-C: "stopped") and the reason."""
+        if isinstance(error, KeyboardInterrupt):
+            self._merge_status({"state": "stopped", "reason": "interrupted"})
+        elif error is not None:
+            reason = error.message if isinstance(error, LuthierError) else f"{type(error).__name__}: {error}"
+            self._merge_status({"state": "failed", "reason": reason})
+        elif self._read_status().get("state") in LIVE:
+            self._merge_status({"state": "finished"})
+
+    def update_status(self, **fields: Any) -> None:
+        """Merge fields into status.json. The first state="running" is start()."""
+        if fields.get("state") == "running" and self._read_status().get("state") != "running":
+            self.start()
+        self._merge_status(fields)
+
+    def process(self) -> psutil.Process | None:
+        """The process of this run, if it lives on this machine."""
+        status = self._read_status()
+        here = status.get("state") in LIVE and is_alive(status.get("pid"), status.get("pid_started"), status.get("host"))
+        return find_process(status["pid"], status.get("pid_started")) if here else None
+
+    @property
+    def is_live(self) -> bool:
+        return self.status().get("state") in LIVE
+
+    def request_stop(self) -> None:
+        """Ask the run to finish its step, save and end."""
+        write_atomic(self.stop_file, f"{time.time()}\n")
+
+    def stop_requested(self) -> bool:
+        return self.stop_file.exists()
+
+    def clear_stop(self) -> None:
+        self.stop_file.unlink(missing_ok=True)
+
+    # ---- numbers ------------------------------------------------------------------------------------------------------
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """One log point: row["step"], and what is known of loss, eval_loss, learning_rate (per step), grad_norm, epoch,
+        tokens_per_second, tokens_seen, total_steps. Goes to metrics.jsonl, trainer_log.jsonl and status.json."""
+        row = {key: plain_number(value) for key, value in row.items()}
+        append_line(self.metrics_file, _json(row))
+        append_line(self.trainer_log_file, _json(self._log_row(row)))
+        shown = ("step", "total_steps", "epoch", "loss", "eval_loss", "learning_rate", "tokens_per_second", "tokens_seen")
+        self._merge_status({key: row[key] for key in shown if key in row})
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl, oldest first. A torn last row (killed while writing) is left out."""
+        return list(read_rows(self.metrics_file))
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop the rows after step, so that a run resumed from its checkpoint at step writes them once."""
+        self._first_step = step
+        for file, key in ((self.metrics_file, "step"), (self.trainer_log_file, "current_steps")):
+            if file.is_file():
+                kept = [_json(row) for row in read_rows(file) if row.get(key, 0) <= step]
+                write_atomic(file, b"".join(line + b"\n" for line in kept))
+
+    def write_results(self, split: str, metrics: Mapping[str, Any]) -> None:
+        """split: train, eval or predict. Writes <split>_results.json and merges into all_results.json."""
+        metrics = {key: plain_number(value) for key, value in metrics.items()}
+        merged = {**self.read_results(), **metrics}
+        for file, values in ((self.results_file(split), metrics), (self.results_file("all"), merged)):
+            write_atomic(file, json.dumps(values, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+
+    def read_results(self, split: str = "all") -> dict[str, Any]:
+        file = self.results_file(split)
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+    # ---- checkpoints --------------------------------------------------------------------------------------------------
+
+    def checkpoint(self, step: int) -> Path:
+        return self.checkpoints_folder / f"step-{step}"
+
+    def checkpoints(self) -> list[Path]:
+        """Newest first. Folders under another name (one being written) are not among them."""
+        return _checkpoints(self.checkpoints_folder)
+
+    def resume_checkpoints(self) -> list[Path]:
+        """Checkpoints to try, best first; the first good one is gone on from. Empty: start at step 0.
+
+        resume_from_checkpoint true or auto, or unset in the folder of a run that was interrupted (as LLaMA-Factory does):
+        this run's own. A folder: that one, then, if it is a whole run, the older ones of it.
+        """
+        return list(self._resume)
+
+    def require_space(self, num_bytes: int, what: str) -> None:
+        """Raise LuthierError with both numbers unless num_bytes are free for what."""
+        require_space(self.folder, num_bytes, what)
+
+    # ---- names --------------------------------------------------------------------------------------------------------
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / f"{self._prefix}config.yaml"
+
+    @property
+    def status_file(self) -> Path:
+        return self.folder / f"{self._prefix}status.json"
+
+    @property
+    def stop_file(self) -> Path:
+        return self.folder / f"{self._prefix}stop.request"
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / "log.txt"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def trainer_log_file(self) -> Path:
+        return self.folder / "trainer_log.jsonl"
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def tensorboard_folder(self) -> Path:
+        return self.folder / "tensorboard"
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+    @property
+    def loss_plot(self) -> Path:
+        return self.plot_file("loss")
+
+    @property
+    def eval_plot(self) -> Path:
+        return self.plot_file("eval_loss")
+
+    def plot_file(self, metric: str) -> Path:
+        """rewards/accuracies -> training_rewards_accuracies.png"""
+        return self.folder / f"training_{metric.replace('/', '_')}.png"
+
+    def results_file(self, split: str) -> Path:
+        return self.folder / f"{split}_results.json"
+
+    @property
+    def predictions_file(self) -> Path:
+        return self.folder / "generated_predictions.jsonl"
+
+    @property
+    def model_card(self) -> Path:
+        return self.folder / "README.md"
+
+    @property
+    def curve_reading(self) -> Path:
+        return self.folder / "reading.md"
+
+    def has_model(self) -> bool:
+        return any((self.folder / name).is_file() for name in WEIGHTS)
+
+    def saved_config(self) -> dict[str, Any]:
+        """config.yaml as a plain mapping: the keys that were set."""
+        return yaml.safe_load(self.config_file.read_text(encoding="utf-8")) or {}
+
+    # ---- deleting -----------------------------------------------------------------------------------------------------
+
+    def clear_reports(self) -> None:
+        """Delete what an earlier run wrote here, but for its log and its model: the new run may start from that model, and
+        replaces it when its own is saved."""
+        files = [self.metrics_file, self.trainer_log_file, self.curve_reading, self.predictions_file, self.stop_file]
+        files += [self.plot_file(name) for name in {key for row in self.read_metrics() for key in row}]
+        files += [self.results_file(split) for split in SPLITS]
+        for kind in KINDS:
+            guest = Run(self.folder, kind, guest=True)
+            files += [guest.config_file, guest.status_file, guest.stop_file]
+        for file in files:
+            file.unlink(missing_ok=True)
+        for folder in (self.checkpoints_folder, self.tensorboard_folder, self.cache):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Delete the whole folder. Refuses while the run is alive."""
+        self._refuse_live()
+        if not self.status_file.is_file() or self.folder in (Path.home(), Path.cwd(), Path(self.folder.anchor)):
+            raise LuthierError(f"{self.folder} is not removed: it is not only a run folder.", "Delete its files by hand.")
+        shutil.rmtree(self.folder)
+        forget(self.folder)
+
+    # ---- inside -------------------------------------------------------------------------------------------------------
+
+    def _write_waiting(self) -> None:
+        if self._waiting_config is not None and self._status is not None:
+            write_atomic(self.config_file, self._waiting_config)
+            write_atomic(self.status_file, _json(self._status))
+            self._waiting_config = None
+
+    def _read_status(self) -> dict[str, Any]:
+        if self._status is not None:  # we are the process that writes it
+            return dict(self._status)
+        try:
+            return json.loads(self.status_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except json.JSONDecodeError as error:
+            remedy = "Delete that file if the run is over."
+            raise LuthierError(f"{self.status_file} is not valid JSON ({error}).", remedy) from error
+
+    def _merge_status(self, fields: Mapping[str, Any]) -> None:
+        status = self._read_status() | {key: plain_number(value) for key, value in fields.items()} | {"updated_at": time.time()}
+        if status.get("state") not in LIVE and "finished_at" not in fields:
+            status["finished_at"] = status["updated_at"]
+        if self._status is not None:
+            self._status = status
+        if self._waiting_config is None:
+            write_atomic(self.status_file, _json(status), durable=False)
+
+    def _log_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A row in LLaMA-Factory's names and units: percentage of steps, times as H:MM:SS."""
+        renamed = {LOG_FIELDS.get(key, key): value for key, value in row.items()}
+        step, total = row["step"], row.get("total_steps") or self._read_status().get("total_steps")
+        elapsed_s = row.get("elapsed_s") or time.time() - self._begun_at
+        out: dict[str, Any] = {"current_steps": step, "total_steps": total}
+        out |= {key: renamed[key] for key in LOG_KEEPS if key in renamed}
+        out["percentage"] = round(100 * step / total, 2) if total else None
+        out["elapsed_time"] = str(timedelta(seconds=int(elapsed_s)))
+        done = step - self._first_step
+        if total and done > 0:
+            out["remaining_time"] = str(timedelta(seconds=int(row.get("remaining_s") or elapsed_s / done * (total - step))))
+        return out
+
+    def _is_announced(self) -> bool:
+        status = self._read_status()
+        return status.get("state") == "queued" and status.get("pid") == os.getpid()
+
+    def _refuse_live(self) -> None:
+        status = self.status()
+        if status.get("state") in LIVE and status.get("pid") != os.getpid():
+            raise ConfigError(
+                f"{self.folder} holds a run that is {status['state']} (process {status.get('pid')} on {status.get('host')}).",
+                f"Wait for it, stop it with: luthier runs stop {shown_path(self.folder)}  or choose another output_dir.",
+            )
+
+    def _refuse_occupied(self, config: Config) -> None:
+        """A run that ended well is kept unless the user says overwrite or resume; one that was cut short is gone on with."""
+        state = self.status().get("state")
+        resume = getattr(config, "resume_from_checkpoint", None)
+        if getattr(config, "overwrite_output_dir", False) or resume or (state != "finished" and resume is None):
+            return
+        if state != "finished" and not self.checkpoints():
+            return
+        raise ConfigError(
+            f"output_dir {self.folder} already holds a {self.kind} run ({state}).",
+            "Choose another output_dir, go on with resume_from_checkpoint=auto, or start over with overwrite_output_dir=true.",
+        )
+
+    def _checkpoints_to_resume(self, config: Config, earlier: bool) -> list[Path]:
+        wish = getattr(config, "resume_from_checkpoint", None)
+        if self.kind != "train":
+            return []
+        if wish is None:
+            return self.checkpoints() if earlier and not getattr(config, "overwrite_output_dir", False) else []
+        text = str(wish).lower()
+        if text == "false":
+            return []
+        if text == "auto":
+            return self.checkpoints()
+        if text == "true":
+            found, where = self.checkpoints(), self.checkpoints_folder
+        else:
+            where = resolve_checkpoint(wish)
+            found = _checkpoints(where / "checkpoints") or _checkpoints(where) or ([where] if where.is_dir() else [])
+        if not found:
+            raise ConfigError(
+                f"resume_from_checkpoint: there is no checkpoint in {where}.",
+                "resume_from_checkpoint=auto starts fresh where there is none.",
+            )
+        return found
+
+
+# ---- folders and names ------------------------------------------------------------------------------------------------
+
+
+def output_folder(config: Config, kind: str) -> Path:
+    """config.output_dir, or a new folder runs/<kind>-<time> where it is unset. Absolute."""
+    wish = getattr(config, "output_dir", None)
+    if wish:
+        return Path(wish).expanduser().resolve()
+    first = Path("runs").resolve() / f"{kind}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder, count = first, 2
+    while folder.exists():
+        folder, count = first.with_name(f"{first.name}-{count}"), count + 1
+    return folder
+
+
+def resolve_checkpoint(path: str | Path) -> Path:
+    """X/checkpoint-500, as LLaMA-Factory users write it, is X/checkpoints/step-500 here; other paths stay as they are."""
+    path = Path(path).expanduser()
+    match = re.fullmatch(r"checkpoint-(\d+)", path.name)
+    ours = path.parent / "checkpoints" / f"step-{match[1]}" if match else path
+    return ours if match and not path.exists() else path
+
+
+def require_space(folder: Path, num_bytes: int, what: str) -> None:
+    """Raise LuthierError with both numbers unless the disk of folder has num_bytes free for what."""
+    free = free_bytes(folder)
+    if free < num_bytes:
+        raise LuthierError(
+            f"the disk is nearly full: {what} in {folder} needs {size_text(num_bytes)}, {size_text(free)} are free.",
+            "Free some space or choose an output_dir on another disk.",
+        )
+
+
+def shown_path(folder: Path) -> str:
+    """The path as a person in this folder would type it."""
+    here = Path.cwd()
+    return str(folder.relative_to(here)) if folder != here and folder.is_relative_to(here) else str(folder)
+
+
+def _require_writable(folder: Path) -> None:
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ConfigError(f"output_dir {folder} cannot be made: {existing} is a file.", "Choose another output_dir.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(f"output_dir {folder} cannot be written: no permission in {existing}.", "Choose another output_dir.")
+    probe = existing / f".luthier-{os.getpid()}"
+    try:
+        with disk_errors(folder, 1):
+            probe.write_bytes(b"1")
+    except OSError as error:
+        raise ConfigError(f"output_dir {folder} cannot be written: {error.strerror}.", "Choose another output_dir.") from error
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if re.fullmatch(r"step-\d+", path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+
+
+# ---- the list of known runs: one small file each, so that two processes never rewrite the same one --------------------
+
+
+def index_folder() -> Path:
+    """Where the runs of this user are remembered: the cache folder of the platform."""
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "luthier" / "runs"
+
+
+def _index_file(folder: Path) -> Path:
+    return index_folder() / hashlib.sha256(str(folder).encode()).hexdigest()[:20]
+
+
+def _remember(folder: Path) -> None:
+    try:
+        index_folder().mkdir(parents=True, exist_ok=True)
+        write_atomic(_index_file(folder), str(folder), durable=False)
+    except (OSError, LuthierError) as error:
+        log.warning("%s is not remembered (%s): luthier runs list finds it only from %s", folder, error, folder.parent)
+
+
+def forget(folder: Path) -> None:
+    _index_file(folder).unlink(missing_ok=True)
+
+
+def known_runs() -> list[Run]:
+    """Every run that was ever made by this user and is still there, and those under ./saves and ./runs; newest first."""
+    folders = {status.parent.resolve() for base in ("saves", "runs") for status in Path(base).glob("**/status.json")}
+    for pointer in index_folder().glob("*"):
+        folder = Path(pointer.read_text(encoding="utf-8"))
+        if (folder / "status.json").is_file():
+            folders.add(folder)
+        else:
+            pointer.unlink(missing_ok=True)
+    runs = []
+    for folder in folders:
+        try:
+            runs.append(Run.open(folder))
+        except LuthierError as error:
+            log.warning("%s", error.message)
+    return sorted(runs, key=lambda run: run.status().get("created_at") or 0, reverse=True)
+
+
+def find_run(name: str | None) -> Run:
+    """name: a run folder, its last part, a run_name, or None for the newest run."""
+    if name and (Path(name).expanduser() / "status.json").is_file():
+        return Run.open(name)
+    runs = known_runs()
+    if not runs:
+        raise LuthierError("there is no run yet.", "luthier train makes one; luthier quickstart shows how.")
+    if name is None:
+        return runs[0]
+    found = [run for run in runs if name in (run.folder.name, run.status().get("name"))]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        folders = "\n  ".join(str(run.folder) for run in found)
+        raise LuthierError(f'"{name}" is the name of {len(found)} runs.', f"Name the folder:\n  {folders}")
+    close = nearest(name, [run.folder.name for run in runs])
+    hint = f'Did you mean "{close[0]}"? ' if close else ""
+    raise LuthierError(f'there is no run "{name}".', f"{hint}luthier runs list shows all of them.")
+
+
+# ---- rows -------------------------------------------------------------------------------------------------------------
+
+
+def read_rows(file: Path) -> Iterable[dict[str, Any]]:
+    """The JSON objects of a .jsonl file that may be growing: rows that are not whole are left out."""
+    if not file.is_file():
+        return
+    with file.open("rb") as lines:
+        for line in lines:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+def as_plain(config: Any) -> dict[str, Any]:
+    """The keys that the user set, as values that YAML can hold."""
+    if isinstance(config, Mapping):
+        return dict(config)
+    return config.model_dump(mode="json", exclude_unset=True)
+
+
+def plain_number(value: Any) -> Any:
+    """numpy and torch scalars become Python numbers; NaN and infinities, which JSON has not, become None."""
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, default=str).encode()
