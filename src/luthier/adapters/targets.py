@@ -1,0 +1,57 @@
+"""Which modules of a model a low-rank adapter goes to: `all`, names, or a regular expression -> what peft understands."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from luthier.errors import ConfigError
+from luthier.registry import nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+
+def linear_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """Every linear layer but the output head: full name -> module."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    head = model.get_output_embeddings()
+    return {
+        name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D) and module is not head
+    }
+
+
+def find_targets(model: PreTrainedModel, wanted: Sequence[str]) -> list[str] | str:
+    """lora_target as a sorted list of names (each the end of a module's name) or as one regular expression over full names.
+
+    Raises ConfigError that lists the linear layers where nothing matches; a name of several that matches nothing is a warning.
+    """
+    leaves = sorted({name.rsplit(".", 1)[-1] for name in linear_layers(model)})
+    if "all" in wanted:
+        return leaves
+    every = [name for name, _ in model.named_modules()]
+    if len(wanted) == 1 and re.search(r"[*+?()\[\]|\\^$]", wanted[0]):
+        if any(re.fullmatch(wanted[0], name) for name in every):
+            return wanted[0]
+        raise _nothing(wanted, leaves)
+    found = [name for name in wanted if any(full == name or full.endswith(f".{name}") for full in every)]
+    if not found:
+        raise _nothing(wanted, leaves)
+    for name in set(wanted) - set(found):
+        log.warning('lora_target: this model has no layer "%s"; its linear layers are %s.', name, ", ".join(leaves))
+    return sorted(found)
+
+
+def _nothing(wanted: Sequence[str], leaves: list[str]) -> ConfigError:
+    close = nearest(wanted[0], leaves)
+    hint = f'Did you mean "{close[0]}"? ' if close else ""
+    return ConfigError(
+        f"lora_target: {', '.join(wanted)} matches no layer of this model.", f"{hint}Its linear layers: {', '.join(leaves)}"
+    )

@@ -1,0 +1,164 @@
+"""Names of models and adapters -> folders on this machine.
+
+Enters: what the user wrote: `starter`, a folder, or a repository id of Hugging Face or ModelScope.
+Leaves: a local folder; downloads are resumed and verified by the hub's own client.
+Never: loads weights, fetches pickled weights or code that nobody asked for, prints a token.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier.errors import ModelError
+from luthier.registry import nearest
+
+if TYPE_CHECKING:
+    from luthier.config import Config
+
+STARTER = "starter"
+PLAIN_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.md")
+CODE_AND_PICKLES = ("*.py", "*.bin")
+SECOND_COPIES = ("original/*", "consolidated*", "onnx/*", "*/onnx/*")  # the same weights again, in other layouts
+
+_REPOSITORY_ID = re.compile(r"[\w.\-]+(/[\w.\-]+)?")
+
+
+def resolve_model(name: str, config: Config | None = None) -> Path:
+    """The local folder of a model. Raises ModelError that says what is missing.
+
+    name: `starter`, a folder (also of a run or a checkpoint), or a hub id such as `Qwen/Qwen3-0.6B`.
+    config: model_revision, cache_dir, hf_hub_token, trust_remote_code ...; None takes their defaults.
+    """
+    if name == STARTER and not Path(name).is_dir():
+        return _starter()
+    return _local_folder(name) or _download(name, config)
+
+
+def resolve_adapter(name: str, config: Config | None = None) -> Path:
+    """The local folder of an adapter, holding adapter_config.json. Raises ModelError that says what is missing."""
+    folder = _local_folder(name) or _download(name, config)
+    if config is not None and config.adapter_folder:
+        folder = folder / config.adapter_folder
+    if (folder / "adapter_config.json").is_file():
+        return folder
+    if (folder / "config.json").is_file():
+        raise ModelError(f"{folder} holds a whole model, not an adapter.", f"Give it as model_name_or_path: {folder}")
+    raise ModelError(f"{folder} holds no adapter: adapter_config.json is missing.", _neighbours(folder, "adapter_config.json"))
+
+
+def _starter() -> Path:
+    folder = Path(str(files("luthier") / "starter"))
+    if not (folder / "config.json").is_file():
+        raise ModelError("the starter model is not part of this installation.", "Make it with: make starter")
+    return folder
+
+
+def _local_folder(name: str) -> Path | None:
+    """The folder called name, None where name can only be a hub id. ModelError for a path that does not exist."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise ModelError(f"{name} is a file; a model is a folder.", f"Did you mean {path.parent}?")
+    step = re.fullmatch(r"checkpoint-(\d+)", path.name)  # as LLaMA-Factory lays out a run folder
+    if step and (ours := path.parent / "checkpoints" / f"step-{step[1]}").is_dir():
+        return ours
+    if _looks_like_path(name):
+        raise ModelError(f"the folder {name} does not exist.", _neighbours(path))
+    return None
+
+
+def _looks_like_path(name: str) -> bool:
+    """Whether name is meant as a folder: `./x`, `~/x`, `a/b/c`, `saves/run` beside an existing `saves`; not `Qwen/Qwen3-0.6B`."""
+    if not _REPOSITORY_ID.fullmatch(name) or name.startswith((".", "~")):
+        return True
+    return "/" in name and Path(name).parent.is_dir()
+
+
+def _neighbours(missing: Path, marker: str = "config.json") -> str:
+    """A remedy that names folders near a missing one: a like name beside it, else what its nearest existing parent holds."""
+    parent = next((folder for folder in (missing, *missing.parents) if folder.is_dir()), Path())
+    names = sorted(child.name for child in parent.iterdir() if child.is_dir() and not child.name.startswith("."))
+    unfound = missing.relative_to(parent).parts[0] if missing != parent else missing.name
+    close = [parent / name for name in nearest(unfound, names, count=3)]
+    holding = [parent / name for name in names if (parent / name / marker).is_file()][:5]
+    if close:
+        return f"Did you mean {' or '.join(map(str, close))}?"
+    if holding:
+        return f"Folders that have a {marker} here: {', '.join(map(str, holding))}"
+    return f"{parent.absolute()} has no folder like it."
+
+
+def _download(name: str, config: Config | None) -> Path:
+    hub = _download_modelscope if _wants_modelscope(config) else _download_huggingface
+    return hub(name, config)
+
+
+def _wants_modelscope(config: Config | None) -> bool:
+    return os.environ.get("USE_MODELSCOPE_HUB", "").lower() in ("1", "true", "yes")
+
+
+def _patterns(config: Config | None) -> list[str]:
+    """Files to fetch. Code and pickled weights (both run code when read) only where the user trusts the repository."""
+    trusted = config is not None and config.trust_remote_code
+    return [*PLAIN_FILES, *(CODE_AND_PICKLES if trusted else ())]
+
+
+def _download_huggingface(name: str, config: Config | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+    revision = config.model_revision if config else "main"
+    elsewhere = "Give the folder of a downloaded model, or model_name_or_path: starter, which needs no download."
+    try:
+        folder = snapshot_download(
+            name,
+            revision=revision,
+            cache_dir=config.cache_dir if config else None,
+            token=(config.hf_hub_token if config else None) or None,
+            allow_patterns=_patterns(config),
+            ignore_patterns=list(SECOND_COPIES),
+        )
+    except GatedRepoError:
+        raise ModelError(
+            f'the model "{name}" on Hugging Face is gated.',
+            f"Accept its terms at https://huggingface.co/{name} and log in with `hf auth login`, or set HF_TOKEN.",
+        ) from None
+    except RepositoryNotFoundError:
+        raise ModelError(
+            f'"{name}" is neither a folder here nor a model on Hugging Face (or it is private).',
+            "Check the spelling; for a private model log in with `hf auth login`.",
+        ) from None
+    except RevisionNotFoundError:
+        raise ModelError(f'the model "{name}" has no revision "{revision}".', "Check model_revision.") from None
+    except (LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f'"{name}" is not a folder here, and Hugging Face cannot be reached to fetch it ({type(error).__name__}).',
+            elsewhere,
+        ) from None
+    return Path(folder)
+
+
+def _download_modelscope(name: str, config: Config | None) -> Path:
+    try:
+        from modelscope.hub.snapshot_download import snapshot_download
+    except ImportError:
+        raise ModelError("ModelScope was asked for, but its client is not installed.", "pip install modelscope") from None
+    revision = config.model_revision if config else "main"
+    try:
+        folder = snapshot_download(
+            name,
+            revision="master" if revision == "main" else revision,  # ModelScope's name of the default branch
+            cache_dir=config.cache_dir if config else None,
+            allow_patterns=_patterns(config),
+            ignore_patterns=list(SECOND_COPIES),
+        )
+    except Exception as error:  # its client raises many unrelated types
+        raise ModelError(
+            f'"{name}" could not be fetched from ModelScope ({type(error).__name__}).', "Check the id and the network."
+        ) from None
+    return Path(folder)

@@ -1,0 +1,82 @@
+"""Attention inside segments: many sequences lie end to end in one row, and none sees another.
+
+Registered with transformers' AttentionInterface under ATTENTION, so it serves every model that asks that interface.
+The plain reference beside it is the padded layout of models/score.py (one row a segment, the model's own attention);
+a law-test holds the two together.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+ATTENTION = "luthier_segments"
+
+
+def segment_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    segment_lengths: tuple[int, ...] | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **kwargs: object,
+) -> tuple[Tensor, None]:
+    """Causal attention of each segment to itself alone.
+
+    query: (1, heads, T, D).  key, value: (1, kv_heads, T, D).  segment_lengths: sums to T; None is one segment.
+    sliding_window: how many tokens back (itself included) a token sees.  softcap: logits become c * tanh(x / c) (Gemma 2).
+    s_aux: (heads,) attention sinks (gpt-oss).  Returns (1, T, heads, D) and no weights.
+    """
+    lengths = segment_lengths or (query.shape[2],)
+    plain = softcap is None and s_aux is None
+    outputs = []
+    for q, k, v in zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2)):
+        banded = sliding_window is not None and q.shape[2] > sliding_window
+        if plain and not banded:
+            output = F.scaled_dot_product_attention(
+                q, k, v, dropout_p=dropout, is_causal=q.shape[2] > 1, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+            )
+        else:
+            output = _spelled_out(q, k, v, scaling, dropout, sliding_window, softcap, s_aux)
+        outputs.append(output)
+    return torch.cat(outputs, 2).transpose(1, 2), None
+
+
+def _spelled_out(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    scaling: float | None,
+    dropout: float,
+    sliding_window: int | None,
+    softcap: float | None,
+    s_aux: Tensor | None,
+) -> Tensor:
+    """The same by hand, for the variants that the fused kernel does not know. Shapes as above, for one segment."""
+    groups = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    scores = q @ k.transpose(2, 3) * (scaling if scaling is not None else q.shape[-1] ** -0.5)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    tokens = torch.arange(q.shape[2], device=q.device)
+    back = tokens[:, None] - tokens[None, :]
+    unseen = back < 0 if sliding_window is None else (back < 0) | (back >= sliding_window)
+    scores = scores.float().masked_fill(unseen, float("-inf"))
+    if s_aux is not None:
+        sinks = s_aux.float().view(1, -1, 1, 1).expand(1, -1, q.shape[2], 1)
+        probs = torch.cat([scores, sinks], 3).softmax(-1)[..., :-1]
+    else:
+        probs = scores.softmax(-1)
+    return F.dropout(probs.to(v.dtype), dropout) @ v
+
+
+AttentionInterface.register(ATTENTION, segment_attention)
+AttentionMaskInterface.register(ATTENTION, lambda *args, **kwargs: None)

@@ -1,0 +1,197 @@
+"""Model folder -> transformers model on a device.
+
+Enters: the config and a device and dtype chosen by runtime/. Leaves: a PreTrainedModel with every weight loaded.
+Never: reads pickled weights or runs a repository's code unless trust_remote_code is set, leaves a weight at its random start in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier.errors import ModelError
+from luthier.hub import resolve_model
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from luthier.config import Config
+
+log = logging.getLogger(__name__)
+
+ATTENTION = {"auto": "sdpa", "disabled": "eager", "sdpa": "sdpa", "fa2": "flash_attention_2", "fa3": "flash_attention_3"}
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+
+def load_config_of_model(config: Config, folder: Path | None = None) -> PretrainedConfig:
+    """The transformers configuration of model_name_or_path (of folder, if given); reads config.json only."""
+    from transformers import AutoConfig
+
+    folder = folder or resolve_model(_name(config), config)
+    raw = _read_config_json(folder)
+    if "auto_map" in raw and not config.trust_remote_code and not _known(raw.get("model_type")):
+        raise ModelError(
+            f'{folder} is a "{raw.get("model_type")}" model that brings its own code, which would run on this machine.',
+            "Read its *.py files; if you trust them, set trust_remote_code: true",
+        )
+    if not _known(raw.get("model_type")) and not config.trust_remote_code:
+        import transformers
+
+        raise ModelError(
+            f'{folder}/config.json has model_type "{raw.get("model_type")}", unknown to transformers {transformers.__version__}.',
+            "If the model is new: pip install -U transformers",
+        )
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code, local_files_only=True)
+    except (ValueError, OSError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"{folder}/config.json cannot be used: {_first_line(error)}") from error
+
+
+def load_model(
+    config: Config, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, for_training: bool = False
+) -> PreTrainedModel:
+    """The model of model_name_or_path with its weights, in dtype (None: as stored) on device.
+
+    for_training: train mode and no generation cache; otherwise eval mode.
+    train_from_scratch: random weights of the same shape, from the seed that runtime/seeds.py set.
+    """
+    folder = resolve_model(_name(config), config)
+    model_config = load_config_of_model(config, folder)
+    build = _from_scratch if config.train_from_scratch else _from_files
+    model = build(config, folder, model_config, device, dtype)
+    model.config.use_cache = not for_training
+    return model.train(for_training)
+
+
+def _from_scratch(config: Config, folder: Path, model_config: PretrainedConfig, device: Any, dtype: Any) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    _require_causal(folder, model_config)
+    options = {"trust_remote_code": config.trust_remote_code, "attn_implementation": ATTENTION[config.flash_attn]}
+    return AutoModelForCausalLM.from_config(model_config, dtype=dtype, **options).to(device)
+
+
+def _from_files(config: Config, folder: Path, model_config: PretrainedConfig, device: Any, dtype: Any) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    _require_causal(folder, model_config)
+    safe = check_weights(folder, allow_pickle=config.trust_remote_code)
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=model_config,
+            dtype=dtype or "auto",
+            use_safetensors=safe,
+            weights_only=True,
+            trust_remote_code=config.trust_remote_code,
+            attn_implementation=ATTENTION[config.flash_attn],
+            device_map=None if str(device) == "cpu" else {"": device},
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        raise ModelError(f"{folder} cannot be loaded: {_first_line(error)}") from error
+    if missing := sorted(report["missing_keys"]):
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise ModelError(f"{folder} lacks weights of its own architecture: {shown}.", "Download or copy the model again.")
+    return model
+
+
+def check_weights(folder: Path, allow_pickle: bool = False) -> bool:
+    """True: safetensors, all files there and whole. False: pickled weights, which the user allowed. ModelError otherwise."""
+    shards = _shards(folder)
+    if shards is None:
+        pickles = sorted(folder.glob("pytorch_model*.bin"))
+        if pickles and allow_pickle:
+            return False
+        if pickles:
+            raise ModelError(
+                f"{folder} has its weights as pickle ({pickles[0].name}) only, which can run code when read.",
+                "Use a safetensors copy, or set trust_remote_code: true if you trust the file.",
+            )
+        raise ModelError(f"{folder} has no weights: no {SINGLE} and no {INDEX}.", "Download or copy the model again.")
+    absent = [name for name in shards if not (folder / name).is_file()]
+    if absent:
+        raise ModelError(
+            f"{folder} lacks {len(absent)} of {len(shards)} weight files: {', '.join(absent[:4])}.", "Download them again."
+        )
+    for name in shards:
+        _check_header(folder / name)
+    return True
+
+
+def _shards(folder: Path) -> list[str] | None:
+    if (folder / SINGLE).is_file():
+        return [SINGLE]
+    if not (folder / INDEX).is_file():
+        return None
+    try:
+        return sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"{folder / INDEX} is broken: {_first_line(error)}", "Download or copy it again.") from error
+
+
+def _check_header(file: Path) -> None:
+    """Opening compares the header with the length of the file, so a cut download is found before anything is loaded."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt"):
+            pass
+    except SafetensorError as error:
+        size = file.stat().st_size
+        raise ModelError(f"{file} is broken ({size:,} bytes): {_first_line(error)}.", "Download or copy it again.") from error
+
+
+def _read_config_json(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    if not file.is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise ModelError(
+                f"{folder} holds an adapter, not a model.",
+                f"Give its base as model_name_or_path and adapter_name_or_path: {folder}",
+            )
+        raise ModelError(f"{folder} is not a model folder: config.json is missing.", f"It holds: {_listing(folder)}")
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{file} is not valid JSON: {error}", "Download or copy it again.") from error
+    if not isinstance(raw, dict):
+        raise ModelError(f"{file} holds a {type(raw).__name__}, not a mapping.", "Download or copy it again.")
+    return raw
+
+
+def _require_causal(folder: Path, model_config: PretrainedConfig) -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    if model_config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(model_config, "auto_map", None):
+        return
+    raise ModelError(
+        f'{folder} is a "{model_config.model_type}" model, which does not generate text.',
+        "Luthier fine-tunes causal language models (Qwen3, Llama, GLM, DeepSeek ...).",
+    )
+
+
+def _known(model_type: str | None) -> bool:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return model_type in CONFIG_MAPPING_NAMES
+
+
+def _name(config: Config) -> str:
+    if not config.model_name_or_path:
+        raise ModelError("no model is given.", "model_name_or_path: starter, a folder, or a hub id")
+    return config.model_name_or_path
+
+
+def _listing(folder: Path) -> str:
+    names = sorted(child.name for child in folder.iterdir())
+    return ", ".join(names[:8]) + (" ..." if len(names) > 8 else "") if names else "nothing"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
