@@ -1,0 +1,65 @@
+"""Supervised fine-tuning: learn the assistant's words and its end-of-turn, given all that came before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from luthier.config import Config
+from luthier.stages.length import Frame, fit, frame_of
+from luthier.stages.loss import nll_output
+from luthier.templates.base import Template, Turn
+from luthier.types import IGNORE_INDEX, Batch, Conversation, Encoded, LossOutput, Segment
+
+
+class SupervisedFineTuning:
+    """Conversation -> one segment; loss is the mean negative log-probability of the learned tokens."""
+
+    name = "sft"
+    sample = Conversation
+    unit = "token"
+
+    def __init__(self, config: Config):
+        self._config = config
+
+    def encode(self, samples: Sequence[Conversation], template: Template) -> list[list[Encoded]]:
+        frame = frame_of(template)
+        return [
+            self._encode(turns, frame, sample) for sample, turns in zip(samples, template.encode_batch(samples), strict=True)
+        ]
+
+    def _encode(self, turns: list[Turn], frame: Frame, sample: Conversation) -> list[Encoded]:
+        config = self._config
+        if config.mask_history:
+            turns = [_unlearned(turn) for turn in turns[:-1]] + turns[-1:]
+        pieces, cut = fit(turns, config.cutoff_len, config.overflow, frame, sample.origin)
+        encoded = [Encoded(segments=(segment_of(piece, learn_prompt=config.train_on_prompt),)) for piece in pieces]
+        if encoded and cut:
+            encoded[0] = Encoded(segments=encoded[0].segments, cut_tokens=cut)
+        return [item for item in encoded if (item.segments[0].labels[1:] != IGNORE_INDEX).any()]
+
+    def loss(self, scorer, batch: Batch) -> LossOutput:
+        return nll_output(scorer, batch, self._config.label_smoothing_factor if scorer.training else 0.0)
+
+
+def _unlearned(turn: Turn) -> Turn:
+    return Turn(prompt=turn.prompt, answer=turn.answer, tail=turn.tail, weight=0.0)
+
+
+def segment_of(turns: Sequence[Turn], *, learn_prompt: bool = False) -> Segment:
+    """Turns end to end as ids and labels; a turn of weight 0 is not learned, other weights than 1 become loss factors."""
+    ids: list[int] = []
+    labels: list[int] = []
+    weights: list[float] = []
+    for turn in turns:
+        stretches = ((turn.prompt, learn_prompt), (turn.answer, turn.weight != 0), (turn.tail, False))
+        for stretch, learned in stretches:
+            ids.extend(stretch)
+            labels.extend(stretch if learned else [IGNORE_INDEX] * len(stretch))
+        weights.extend([turn.weight or 1.0] * (len(turn.prompt) + len(turn.answer) + len(turn.tail)))
+    return Segment(
+        input_ids=np.array(ids, np.int32),
+        labels=np.array(labels, np.int32),
+        weights=None if all(weight == 1.0 for weight in weights) else np.array(weights, np.float32),
+    )
