@@ -15,16 +15,14 @@ in the folder of a training: it keeps its own predict_config.yaml and predict_st
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
 import os
 import re
 import shutil
-import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +32,8 @@ import yaml
 from luthier import __version__
 from luthier.errors import ConfigError, LuthierError
 from luthier.registry import nearest
-from luthier.runtime.files import append_line, disk_errors, free_bytes, size_text, write_atomic
+from luthier.runtime.files import append_line, free_bytes, require_writable, size_text, write_atomic
+from luthier.runtime.pointers import Pointers
 from luthier.runtime.processes import find_process, is_alive, this_process
 
 if TYPE_CHECKING:
@@ -47,120 +46,119 @@ log = logging.getLogger(__name__)
 MIN_FREE_BYTES = 200 * 1024**2
 """Less than this and a run does not begin: logs, plots and one small adapter would not fit."""
 
-LIVE = {"queued", "running", "stopping"}
+LIVE = ("queued", "running", "stopping")
+KINDS = ("train", "predict", "eval", "export")
+SPLITS = ("train", "eval", "predict", "all")
 SECRET = re.compile(r"(_token|api_key|secret|password|webhook_url)$")
 WEIGHTS = ("model.safetensors", "adapter_model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-SPLITS = ("train", "eval", "predict", "all")
-KINDS = ("train", "predict", "eval", "export")
 
-LOG_FIELDS = {"learning_rate": "lr", "tokens_per_second": "throughput", "tokens_seen": "total_tokens"}
-LOG_KEEPS = ("loss", "eval_loss", "predict_loss", "reward", "accuracy", "lr", "epoch", "throughput", "total_tokens")
+DESCRIBING = ("stage", "finetuning_type", "model_name_or_path", "dataset", "template")
+"""Keys of the configuration that status.json repeats, so that a list of runs need not open each config.yaml."""
+
+SHOWN = ("step", "total_steps", "epoch", "loss", "eval_loss", "learning_rate", "tokens_per_second", "tokens_seen")
+"""Numbers of the newest log point that status.json repeats."""
+
+LOG_NAMES = {"learning_rate": "lr", "tokens_per_second": "throughput", "tokens_seen": "total_tokens"}
+LOG_FIELDS = ("loss", "eval_loss", "predict_loss", "reward", "accuracy", "lr", "epoch", "throughput", "total_tokens")
+
+
+class Name:
+    """A path inside the run folder. of_kind: a job that is a guest in the folder has its own, with its kind in front."""
+
+    def __init__(self, name: str, of_kind: bool = False):
+        self.name = name
+        self.of_kind = of_kind
+
+    def __get__(self, run: Run | None, owner: type) -> Any:
+        if run is None:
+            return self
+        return run.folder / (f"{run.kind}_{self.name}" if self.of_kind and run.is_guest else self.name)
 
 
 class Run:
     """One run folder. Make one with Run.create, look at one with Run.open."""
 
-    def __init__(self, folder: Path, kind: str = "train", guest: bool = False):
+    config_file = Name("config.yaml", of_kind=True)
+    status_file = Name("status.json", of_kind=True)
+    stop_file = Name("stop.request", of_kind=True)
+    log_file = Name("log.txt")
+    metrics_file = Name("metrics.jsonl")
+    trainer_log_file = Name("trainer_log.jsonl")
+    predictions_file = Name("generated_predictions.jsonl")
+    curve_reading = Name("reading.md")
+    loss_plot = Name("training_loss.png")
+    eval_plot = Name("training_eval_loss.png")
+    model_card = Name("README.md")
+    checkpoints_folder = Name("checkpoints")
+    tensorboard_folder = Name("tensorboard")
+    cache = Name("cache")
+
+    def __init__(self, folder: Path, kind: str = "train", is_guest: bool = False):
         self.folder = folder
         self.kind = kind
-        self._prefix = f"{kind}_" if guest else ""
-        self._status: dict[str, Any] | None = None
-        self._waiting_config: str | None = None
+        self.is_guest = is_guest
+        self._status: dict[str, Any] | None = None  # set in the process that does the work
+        self._waiting_config: str | None = None  # config.yaml, until start() where an earlier run lies in the folder
         self._resume: list[Path] = []
-        self._begun_at = time.time()
+        self._started_at = time.time()
         self._first_step = 0
 
-    # ---- making and finding -------------------------------------------------------------------------------------------
+    # ---- making and finding ----
 
     @classmethod
     def create(cls, config: Config, kind: str = "train") -> Run:
-        """Check the folder and make the run. Where an earlier run is to be overwritten or resumed, nothing of it is touched
-        until start(), so that a mistake found in between (a missing dataset, a broken model) costs nothing.
+        """Check the folder and make the run. Where an earlier run is to be overwritten or gone on with, nothing of it is
+        touched until start(), so that a mistake found in between (a missing dataset, a broken model) costs nothing.
 
         Raises ConfigError for a folder that is occupied, unwritable, on a full disk, or the model's own.
         """
-        run, earlier = cls.check(config, kind)
+        run, earlier = cls._prepare(config, kind)
         values = {key: value for key, value in as_plain(config).items() if not SECRET.search(key)}
         values["output_dir"] = str(run.folder)
+        run._waiting_config = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
         run._status = {
             "state": "queued",
             "kind": kind,
             "name": values.get("run_name") or run.folder.name,
-            **{key: getattr(config, key, None) for key in ("stage", "finetuning_type", "model_name_or_path", "dataset")},
+            **{key: getattr(config, key, None) for key in DESCRIBING},
             **this_process(),
             "cwd": str(Path.cwd()),
             "created_at": time.time(),
             "version": __version__,
         }
-        run._waiting_config = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
         run.folder.mkdir(parents=True, exist_ok=True)
         if not earlier:
-            run._write_waiting()
+            run._claim()
         _remember(run.folder)
         return run
 
     @classmethod
-    def check(cls, config: Config, kind: str = "train") -> tuple[Run, bool]:
-        """Everything that create refuses, without writing. Returns the run and whether an earlier one lies in its folder."""
-        folder = output_folder(config, kind)
-        if folder.exists() and not folder.is_dir():
-            raise ConfigError(f"output_dir {folder} is a file.", "Name a folder that does not exist yet.")
-        for key in ("model_name_or_path", "ref_model", "reward_model"):
-            source = getattr(config, key, None)
-            if kind == "train" and source and Path(source).is_dir() and Path(source).resolve() == folder:
-                raise ConfigError(f"output_dir {folder} is the folder of {key}.", "Choose another output_dir.")
-        _require_writable(folder)
-        require_space(folder, MIN_FREE_BYTES, "a run")
-        owner = cls.open(folder) if (folder / "status.json").is_file() else None
-        run = cls(folder, kind, guest=owner is not None and owner.kind != kind)
-        if owner is not None:
-            owner._refuse_live()
-        # A detached run was announced ("queued") in its own name by the process that started it: that is not an earlier run.
-        earlier = run.status_file.is_file() and not run._is_announced()
-        if earlier:
-            run._refuse_live()
-            run._refuse_occupied(config)
-        elif not run._prefix and kind == "train" and run.has_model() and not getattr(config, "overwrite_output_dir", False):
-            raise ConfigError(
-                f"output_dir {folder} already holds a trained model.",
-                "Choose another output_dir, or allow its replacement with overwrite_output_dir=true.",
-            )
-        run._resume = run._checkpoints_to_resume(config, earlier)
-        return run, earlier
+    def check(cls, config: Config, kind: str = "train") -> Run:
+        """Everything that create refuses, without writing anything."""
+        return cls._prepare(config, kind)[0]
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
         """An existing run. Raises LuthierError where the folder holds none."""
-        folder = Path(folder).expanduser().resolve()
-        file = folder / "status.json"
-        if not file.is_file():
-            raise LuthierError(f"{folder} is not a run folder (no status.json).", "luthier runs list shows all that are known.")
-        run = cls(folder)
-        run.kind = run.status().get("kind", "train")
+        run = cls(Path(folder).expanduser().resolve())
+        if not run.status_file.is_file():
+            raise LuthierError(
+                f"{run.folder} is not a run folder (no status.json).", "luthier runs list shows all that are known."
+            )
+        run.kind = run._read_status().get("kind", "train")
         return run
 
     def start(self) -> None:
         """The work begins now: clear what an overwritten run left, write config.yaml, say "running"."""
         if self._waiting_config is not None:
-            if not self._resume and not self._prefix:
+            self._refuse_live()
+            if not self._resume and not self.is_guest:
                 self.clear_reports()
-            self._write_waiting()
+            write_atomic(self.config_file, self._waiting_config)
+            self._waiting_config = None
         self.clear_stop()
-        self._begun_at = time.time()
-        self._merge_status({"state": "running", "started_at": self._begun_at, "reason": None, **this_process()})
-
-    # ---- status -------------------------------------------------------------------------------------------------------
-
-    def status(self) -> dict[str, Any]:
-        """The contents of status.json, with the state as it is now: "died" for a process that ended without saying so,
-        "stopping" for one that was asked to stop. A process of another machine is taken at its word."""
-        status = self._read_status()
-        if status.get("state") not in LIVE:
-            return status
-        if is_alive(status.get("pid"), status.get("pid_started"), status.get("host")) is False:
-            where = f" after step {status['step']}" if status.get("step") else ""
-            return {**status, "state": "died", "reason": status.get("reason") or f"the process ended without a word{where}"}
-        return {**status, "state": "stopping"} if self.stop_requested() else status
+        self._started_at = time.time()
+        self._merge_status({"state": "running", "started_at": self._started_at, "reason": None, **this_process()})
 
     def __enter__(self) -> Run:
         return self
@@ -175,11 +173,23 @@ class Run:
         elif self._read_status().get("state") in LIVE:
             self._merge_status({"state": "finished"})
 
+    # ---- status ----
+
+    def status(self) -> dict[str, Any]:
+        """The contents of status.json, with the state as it is now: "died" for a process that ended without saying so,
+        "stopping" for one that was asked to stop. A process of another machine is taken at its word."""
+        return self._as_it_is(self._read_status())
+
     def update_status(self, **fields: Any) -> None:
         """Merge fields into status.json. The first state="running" is start()."""
         if fields.get("state") == "running" and self._read_status().get("state") != "running":
             self.start()
         self._merge_status(fields)
+
+    def announce(self, pid: int) -> None:
+        """Say that this run, still queued, will be done by the process pid, which then makes it with Run.create."""
+        process = find_process(pid, None)
+        self._merge_status({"pid": pid, "pid_started": process.create_time() if process else None})
 
     def process(self) -> psutil.Process | None:
         """The process of this run, if it lives on this machine."""
@@ -191,17 +201,20 @@ class Run:
     def is_live(self) -> bool:
         return self.status().get("state") in LIVE
 
-    def request_stop(self) -> None:
+    def request_stop(self, reason: str = "asked to stop") -> None:
         """Ask the run to finish its step, save and end."""
-        write_atomic(self.stop_file, f"{time.time()}\n")
+        write_atomic(self.stop_file, f"{reason}\n")
 
     def stop_requested(self) -> bool:
         return self.stop_file.exists()
 
+    def stop_reason(self) -> str | None:
+        return self.stop_file.read_text(encoding="utf-8").strip() if self.stop_file.is_file() else None
+
     def clear_stop(self) -> None:
         self.stop_file.unlink(missing_ok=True)
 
-    # ---- numbers ------------------------------------------------------------------------------------------------------
+    # ---- numbers ----
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """One log point: row["step"], and what is known of loss, eval_loss, learning_rate (per step), grad_norm, epoch,
@@ -209,8 +222,7 @@ class Run:
         row = {key: plain_number(value) for key, value in row.items()}
         append_line(self.metrics_file, _json(row))
         append_line(self.trainer_log_file, _json(self._log_row(row)))
-        shown = ("step", "total_steps", "epoch", "loss", "eval_loss", "learning_rate", "tokens_per_second", "tokens_seen")
-        self._merge_status({key: row[key] for key in shown if key in row})
+        self._merge_status({key: row[key] for key in SHOWN if key in row})
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl, oldest first. A torn last row (killed while writing) is left out."""
@@ -235,7 +247,14 @@ class Run:
         file = self.results_file(split)
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
-    # ---- checkpoints --------------------------------------------------------------------------------------------------
+    def results_file(self, split: str) -> Path:
+        return self.folder / f"{split}_results.json"
+
+    def plot_file(self, metric: str) -> Path:
+        """rewards/accuracies -> training_rewards_accuracies.png"""
+        return self.folder / f"training_{metric.replace('/', '_')}.png"
+
+    # ---- model and checkpoints ----
 
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints_folder / f"step-{step}"
@@ -247,79 +266,10 @@ class Run:
     def resume_checkpoints(self) -> list[Path]:
         """Checkpoints to try, best first; the first good one is gone on from. Empty: start at step 0.
 
-        resume_from_checkpoint true or auto, or unset in the folder of a run that was interrupted (as LLaMA-Factory does):
-        this run's own. A folder: that one, then, if it is a whole run, the older ones of it.
+        resume_from_checkpoint true or auto, or unset in the folder of a run that was cut short (as LLaMA-Factory does):
+        this run's own. A run folder: those of that run. A checkpoint folder: that one alone.
         """
         return list(self._resume)
-
-    def require_space(self, num_bytes: int, what: str) -> None:
-        """Raise LuthierError with both numbers unless num_bytes are free for what."""
-        require_space(self.folder, num_bytes, what)
-
-    # ---- names --------------------------------------------------------------------------------------------------------
-
-    @property
-    def config_file(self) -> Path:
-        return self.folder / f"{self._prefix}config.yaml"
-
-    @property
-    def status_file(self) -> Path:
-        return self.folder / f"{self._prefix}status.json"
-
-    @property
-    def stop_file(self) -> Path:
-        return self.folder / f"{self._prefix}stop.request"
-
-    @property
-    def log_file(self) -> Path:
-        return self.folder / "log.txt"
-
-    @property
-    def metrics_file(self) -> Path:
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def trainer_log_file(self) -> Path:
-        return self.folder / "trainer_log.jsonl"
-
-    @property
-    def checkpoints_folder(self) -> Path:
-        return self.folder / "checkpoints"
-
-    @property
-    def tensorboard_folder(self) -> Path:
-        return self.folder / "tensorboard"
-
-    @property
-    def cache(self) -> Path:
-        return self.folder / "cache"
-
-    @property
-    def loss_plot(self) -> Path:
-        return self.plot_file("loss")
-
-    @property
-    def eval_plot(self) -> Path:
-        return self.plot_file("eval_loss")
-
-    def plot_file(self, metric: str) -> Path:
-        """rewards/accuracies -> training_rewards_accuracies.png"""
-        return self.folder / f"training_{metric.replace('/', '_')}.png"
-
-    def results_file(self, split: str) -> Path:
-        return self.folder / f"{split}_results.json"
-
-    @property
-    def predictions_file(self) -> Path:
-        return self.folder / "generated_predictions.jsonl"
-
-    @property
-    def model_card(self) -> Path:
-        return self.folder / "README.md"
-
-    @property
-    def curve_reading(self) -> Path:
-        return self.folder / "reading.md"
 
     def has_model(self) -> bool:
         return any((self.folder / name).is_file() for name in WEIGHTS)
@@ -328,7 +278,16 @@ class Run:
         """config.yaml as a plain mapping: the keys that were set."""
         return yaml.safe_load(self.config_file.read_text(encoding="utf-8")) or {}
 
-    # ---- deleting -----------------------------------------------------------------------------------------------------
+    def require_space(self, num_bytes: int, what: str) -> None:
+        """Raise LuthierError with both numbers unless num_bytes are free for what."""
+        free = free_bytes(self.folder)
+        if free < num_bytes:
+            raise LuthierError(
+                f"the disk is nearly full: {what} in {self.folder} needs {size_text(num_bytes)}, {size_text(free)} are free.",
+                "Free some space or choose an output_dir on another disk.",
+            )
+
+    # ---- deleting ----
 
     def clear_reports(self) -> None:
         """Delete what an earlier run wrote here, but for its log and its model: the new run may start from that model, and
@@ -337,7 +296,7 @@ class Run:
         files += [self.plot_file(name) for name in {key for row in self.read_metrics() for key in row}]
         files += [self.results_file(split) for split in SPLITS]
         for kind in KINDS:
-            guest = Run(self.folder, kind, guest=True)
+            guest = Run(self.folder, kind, is_guest=True)
             files += [guest.config_file, guest.status_file, guest.stop_file]
         for file in files:
             file.unlink(missing_ok=True)
@@ -345,35 +304,128 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
 
     def remove(self) -> None:
-        """Delete the whole folder. Refuses while the run is alive."""
+        """Delete the whole folder. Refuses while the run is alive, and a folder that is more than a run's."""
         self._refuse_live()
-        if not self.status_file.is_file() or self.folder in (Path.home(), Path.cwd(), Path(self.folder.anchor)):
-            raise LuthierError(f"{self.folder} is not removed: it is not only a run folder.", "Delete its files by hand.")
+        if not self.status_file.is_file() or Path.home().is_relative_to(self.folder) or Path.cwd().is_relative_to(self.folder):
+            raise LuthierError(f"{self.folder} is not removed: it is more than a run folder.", "Delete its files by hand.")
         shutil.rmtree(self.folder)
-        forget(self.folder)
+        Pointers("runs").forget(self.folder)
 
-    # ---- inside -------------------------------------------------------------------------------------------------------
+    # ---- inside: what create refuses ----
 
-    def _write_waiting(self) -> None:
-        if self._waiting_config is not None and self._status is not None:
-            write_atomic(self.config_file, self._waiting_config)
-            write_atomic(self.status_file, _json(self._status))
-            self._waiting_config = None
+    @classmethod
+    def _prepare(cls, config: Config, kind: str) -> tuple[Run, bool]:
+        """The run and whether an earlier one lies in its folder. Reads only."""
+        folder = output_folder(config, kind)
+        if kind == "train":
+            _refuse_model_folder(folder, config)
+        require_writable(folder, "output_dir")
+        owner = cls.open(folder) if cls(folder).status_file.is_file() else None
+        run = cls(folder, kind, is_guest=owner is not None and owner.kind != kind)
+        run.require_space(MIN_FREE_BYTES, "a run")
+        if owner is not None:
+            owner._refuse_live()
+        # A detached run was announced in its name by the process that started it: that is not an earlier run.
+        announced = run._status_on_disk().get("state") == "queued" and run._status_on_disk().get("pid") == os.getpid()
+        earlier = run.status_file.is_file() and not announced
+        run._refuse_occupied(config, earlier)
+        run._resume = run._checkpoints_to_resume(config, earlier)
+        return run, earlier
 
-    def _read_status(self) -> dict[str, Any]:
-        if self._status is not None:  # we are the process that writes it
-            return dict(self._status)
+    def _refuse_live(self) -> None:
+        status = self._as_it_is(self._status_on_disk())
+        if status.get("state") in LIVE and status.get("pid") != os.getpid():
+            raise ConfigError(
+                f"{self.folder} holds a run that is {status['state']} (process {status.get('pid')} on {status.get('host')}).",
+                f"Wait for it, stop it with: luthier runs stop {shown_path(self.folder)}  or choose another output_dir.",
+            )
+
+    def _refuse_occupied(self, config: Config, earlier: bool) -> None:
+        """What ended well is kept unless the user says overwrite or resume; a run that was cut short is gone on with."""
+        overwrite, resume = getattr(config, "overwrite_output_dir", False), getattr(config, "resume_from_checkpoint", None)
+        if overwrite:
+            self._refuse_own_checkpoint(config)
+            return
+        state = self._status_on_disk().get("state") if earlier else None
+        if earlier and (state == "finished" or (resume is False and self.checkpoints())) and not resume:
+            raise ConfigError(
+                f"output_dir {self.folder} already holds a {self.kind} run ({state}).",
+                "Choose another output_dir, go on with resume_from_checkpoint=auto, or start over: overwrite_output_dir=true.",
+            )
+        if not earlier and not resume and self.kind == "train" and self.has_model():
+            raise ConfigError(
+                f"output_dir {self.folder} already holds a trained model.",
+                "Choose another output_dir, or allow its replacement with overwrite_output_dir=true.",
+            )
+
+    def _refuse_own_checkpoint(self, config: Config) -> None:
+        """Overwriting deletes the checkpoints: none of them may be what the new run starts from."""
+        for key in ("model_name_or_path", "adapter_name_or_path", "resume_from_checkpoint"):
+            value = getattr(config, key, None)
+            for source in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(source, str | Path) and resolve_checkpoint(source).resolve().is_relative_to(
+                    self.checkpoints_folder
+                ):
+                    raise ConfigError(
+                        f"{key} {source} lies in output_dir {self.folder}, which overwrite_output_dir would empty.",
+                        "Choose another output_dir, or leave overwrite_output_dir out.",
+                    )
+
+    def _checkpoints_to_resume(self, config: Config, earlier: bool) -> list[Path]:
+        wish = getattr(config, "resume_from_checkpoint", None)
+        if self.kind != "train" or str(wish).lower() == "false":
+            return []
+        if wish is None:
+            return self.checkpoints() if earlier and not getattr(config, "overwrite_output_dir", False) else []
+        if str(wish).lower() == "auto":
+            return self.checkpoints()
+        where = self.folder if str(wish).lower() == "true" else resolve_checkpoint(wish).resolve()
+        whole_run = _checkpoints(Run(where).checkpoints_folder)
+        found = whole_run or ([where] if where != self.folder and where.is_dir() else [])
+        if not found:
+            raise ConfigError(
+                f"resume_from_checkpoint: there is no checkpoint in {where}.",
+                "resume_from_checkpoint=auto starts fresh where there is none.",
+            )
+        return found
+
+    # ---- inside: status.json ----
+
+    def _claim(self) -> None:
+        """Write the first status.json. Of two processes that make the same folder at once, one is refused."""
         try:
-            return json.loads(self.status_file.read_text(encoding="utf-8"))
+            self.status_file.open("x").close()
+        except FileExistsError:
+            self._refuse_live()
+        assert self._waiting_config is not None
+        write_atomic(self.config_file, self._waiting_config)
+        self._waiting_config = None
+        self._merge_status({})
+
+    def _status_on_disk(self) -> dict[str, Any]:
+        try:
+            text = self.status_file.read_text(encoding="utf-8")
+            return json.loads(text) if text else {}
         except FileNotFoundError:
             return {}
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             remedy = "Delete that file if the run is over."
             raise LuthierError(f"{self.status_file} is not valid JSON ({error}).", remedy) from error
 
+    def _read_status(self) -> dict[str, Any]:
+        return dict(self._status) if self._status is not None else self._status_on_disk()
+
+    def _as_it_is(self, status: dict[str, Any]) -> dict[str, Any]:
+        if status.get("state") not in LIVE:
+            return status
+        if is_alive(status.get("pid"), status.get("pid_started"), status.get("host")) is False:
+            where = f" after step {status['step']}" if status.get("step") else ""
+            return {**status, "state": "died", "reason": status.get("reason") or f"the process ended without a word{where}"}
+        return {**status, "state": "stopping"} if self.stop_requested() else status
+
     def _merge_status(self, fields: Mapping[str, Any]) -> None:
         status = self._read_status() | {key: plain_number(value) for key, value in fields.items()} | {"updated_at": time.time()}
-        if status.get("state") not in LIVE and "finished_at" not in fields:
+        if fields.get("state", "queued") not in LIVE:
             status["finished_at"] = status["updated_at"]
         if self._status is not None:
             self._status = status
@@ -382,68 +434,19 @@ class Run:
 
     def _log_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row in LLaMA-Factory's names and units: percentage of steps, times as H:MM:SS."""
-        renamed = {LOG_FIELDS.get(key, key): value for key, value in row.items()}
+        renamed = {LOG_NAMES.get(key, key): value for key, value in row.items()}
         step, total = row["step"], row.get("total_steps") or self._read_status().get("total_steps")
-        elapsed_s = row.get("elapsed_s") or time.time() - self._begun_at
+        elapsed_s = row.get("elapsed_s") or time.time() - self._started_at
         out: dict[str, Any] = {"current_steps": step, "total_steps": total}
-        out |= {key: renamed[key] for key in LOG_KEEPS if key in renamed}
-        out["percentage"] = round(100 * step / total, 2) if total else None
+        out |= {key: renamed[key] for key in LOG_FIELDS if key in renamed}
         out["elapsed_time"] = str(timedelta(seconds=int(elapsed_s)))
-        done = step - self._first_step
-        if total and done > 0:
-            out["remaining_time"] = str(timedelta(seconds=int(row.get("remaining_s") or elapsed_s / done * (total - step))))
+        if total and step > self._first_step:
+            remaining_s = elapsed_s / (step - self._first_step) * (total - step)
+            out |= {"percentage": round(100 * step / total, 2), "remaining_time": str(timedelta(seconds=int(remaining_s)))}
         return out
 
-    def _is_announced(self) -> bool:
-        status = self._read_status()
-        return status.get("state") == "queued" and status.get("pid") == os.getpid()
 
-    def _refuse_live(self) -> None:
-        status = self.status()
-        if status.get("state") in LIVE and status.get("pid") != os.getpid():
-            raise ConfigError(
-                f"{self.folder} holds a run that is {status['state']} (process {status.get('pid')} on {status.get('host')}).",
-                f"Wait for it, stop it with: luthier runs stop {shown_path(self.folder)}  or choose another output_dir.",
-            )
-
-    def _refuse_occupied(self, config: Config) -> None:
-        """A run that ended well is kept unless the user says overwrite or resume; one that was cut short is gone on with."""
-        state = self.status().get("state")
-        resume = getattr(config, "resume_from_checkpoint", None)
-        if getattr(config, "overwrite_output_dir", False) or resume or (state != "finished" and resume is None):
-            return
-        if state != "finished" and not self.checkpoints():
-            return
-        raise ConfigError(
-            f"output_dir {self.folder} already holds a {self.kind} run ({state}).",
-            "Choose another output_dir, go on with resume_from_checkpoint=auto, or start over with overwrite_output_dir=true.",
-        )
-
-    def _checkpoints_to_resume(self, config: Config, earlier: bool) -> list[Path]:
-        wish = getattr(config, "resume_from_checkpoint", None)
-        if self.kind != "train":
-            return []
-        if wish is None:
-            return self.checkpoints() if earlier and not getattr(config, "overwrite_output_dir", False) else []
-        text = str(wish).lower()
-        if text == "false":
-            return []
-        if text == "auto":
-            return self.checkpoints()
-        if text == "true":
-            found, where = self.checkpoints(), self.checkpoints_folder
-        else:
-            where = resolve_checkpoint(wish)
-            found = _checkpoints(where / "checkpoints") or _checkpoints(where) or ([where] if where.is_dir() else [])
-        if not found:
-            raise ConfigError(
-                f"resume_from_checkpoint: there is no checkpoint in {where}.",
-                "resume_from_checkpoint=auto starts fresh where there is none.",
-            )
-        return found
-
-
-# ---- folders and names ------------------------------------------------------------------------------------------------
+# ---- folders ----
 
 
 def output_folder(config: Config, kind: str) -> Path:
@@ -462,18 +465,7 @@ def resolve_checkpoint(path: str | Path) -> Path:
     """X/checkpoint-500, as LLaMA-Factory users write it, is X/checkpoints/step-500 here; other paths stay as they are."""
     path = Path(path).expanduser()
     match = re.fullmatch(r"checkpoint-(\d+)", path.name)
-    ours = path.parent / "checkpoints" / f"step-{match[1]}" if match else path
-    return ours if match and not path.exists() else path
-
-
-def require_space(folder: Path, num_bytes: int, what: str) -> None:
-    """Raise LuthierError with both numbers unless the disk of folder has num_bytes free for what."""
-    free = free_bytes(folder)
-    if free < num_bytes:
-        raise LuthierError(
-            f"the disk is nearly full: {what} in {folder} needs {size_text(num_bytes)}, {size_text(free)} are free.",
-            "Free some space or choose an output_dir on another disk.",
-        )
+    return Run(path.parent).checkpoint(int(match[1])) if match and not path.exists() else path
 
 
 def shown_path(folder: Path) -> str:
@@ -482,22 +474,11 @@ def shown_path(folder: Path) -> str:
     return str(folder.relative_to(here)) if folder != here and folder.is_relative_to(here) else str(folder)
 
 
-def _require_writable(folder: Path) -> None:
-    existing = folder
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise ConfigError(f"output_dir {folder} cannot be made: {existing} is a file.", "Choose another output_dir.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise ConfigError(f"output_dir {folder} cannot be written: no permission in {existing}.", "Choose another output_dir.")
-    probe = existing / f".luthier-{os.getpid()}"
-    try:
-        with disk_errors(folder, 1):
-            probe.write_bytes(b"1")
-    except OSError as error:
-        raise ConfigError(f"output_dir {folder} cannot be written: {error.strerror}.", "Choose another output_dir.") from error
-    finally:
-        probe.unlink(missing_ok=True)
+def _refuse_model_folder(folder: Path, config: Config) -> None:
+    for key in ("model_name_or_path", "ref_model", "reward_model"):
+        source = getattr(config, key, None)
+        if source and Path(source).expanduser().is_dir() and Path(source).expanduser().resolve() == folder:
+            raise ConfigError(f"output_dir {folder} is the folder of {key}.", "Choose another output_dir.")
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -507,43 +488,18 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
 
 
-# ---- the list of known runs: one small file each, so that two processes never rewrite the same one --------------------
-
-
-def index_folder() -> Path:
-    """Where the runs of this user are remembered: the cache folder of the platform."""
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "luthier" / "runs"
-
-
-def _index_file(folder: Path) -> Path:
-    return index_folder() / hashlib.sha256(str(folder).encode()).hexdigest()[:20]
-
-
-def _remember(folder: Path) -> None:
-    try:
-        index_folder().mkdir(parents=True, exist_ok=True)
-        write_atomic(_index_file(folder), str(folder), durable=False)
-    except (OSError, LuthierError) as error:
-        log.warning("%s is not remembered (%s): luthier runs list finds it only from %s", folder, error, folder.parent)
-
-
-def forget(folder: Path) -> None:
-    _index_file(folder).unlink(missing_ok=True)
+# ---- every run of this user ----
 
 
 def known_runs() -> list[Run]:
-    """Every run that was ever made by this user and is still there, and those under ./saves and ./runs; newest first."""
-    folders = {status.parent.resolve() for base in ("saves", "runs") for status in Path(base).glob("**/status.json")}
-    for pointer in index_folder().glob("*"):
-        folder = Path(pointer.read_text(encoding="utf-8"))
-        if (folder / "status.json").is_file():
+    """Every run that this user ever made and that is still there, and those under ./saves and ./runs; newest first."""
+    name, pointers = Run.status_file.name, Pointers("runs")
+    folders = {status.parent.resolve() for base in ("saves", "runs") for status in Path(base).glob(f"**/{name}")}
+    for folder in pointers.all():
+        if (folder / name).is_file():
             folders.add(folder)
         else:
-            pointer.unlink(missing_ok=True)
+            pointers.forget(folder)
     runs = []
     for folder in folders:
         try:
@@ -555,7 +511,7 @@ def known_runs() -> list[Run]:
 
 def find_run(name: str | None) -> Run:
     """name: a run folder, its last part, a run_name, or None for the newest run."""
-    if name and (Path(name).expanduser() / "status.json").is_file():
+    if name and Run(Path(name).expanduser()).status_file.is_file():
         return Run.open(name)
     runs = known_runs()
     if not runs:
@@ -573,26 +529,33 @@ def find_run(name: str | None) -> Run:
     raise LuthierError(f'there is no run "{name}".', f"{hint}luthier runs list shows all of them.")
 
 
-# ---- rows -------------------------------------------------------------------------------------------------------------
+def _remember(folder: Path) -> None:
+    try:
+        Pointers("runs").add(folder)
+    except (OSError, LuthierError) as error:
+        log.warning("%s is not remembered (%s): luthier runs list finds it only from %s", folder, error, folder.parent)
 
 
-def read_rows(file: Path) -> Iterable[dict[str, Any]]:
+# ---- rows ----
+
+
+def read_rows(file: Path) -> Iterator[dict[str, Any]]:
     """The JSON objects of a .jsonl file that may be growing: rows that are not whole are left out."""
     if not file.is_file():
         return
     with file.open("rb") as lines:
         for line in lines:
             try:
-                yield json.loads(line)
+                row = json.loads(line)
             except ValueError:
                 continue
+            if isinstance(row, dict):
+                yield row
 
 
 def as_plain(config: Any) -> dict[str, Any]:
     """The keys that the user set, as values that YAML can hold."""
-    if isinstance(config, Mapping):
-        return dict(config)
-    return config.model_dump(mode="json", exclude_unset=True)
+    return dict(config) if isinstance(config, Mapping) else config.model_dump(mode="json", exclude_unset=True)
 
 
 def plain_number(value: Any) -> Any:

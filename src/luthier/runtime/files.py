@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from luthier.errors import LuthierError
+from luthier.errors import ConfigError, LuthierError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -63,6 +63,24 @@ def write_atomic(path: Path, data: bytes | str, durable: bool = True) -> None:
             beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path, key: str) -> None:
+    """Raise ConfigError unless a file can be made in folder, which need not exist yet. key: the setting that named it."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ConfigError(f"{key} {folder} cannot be made: {existing} is a file.", f"Choose another {key}.")
+    probe = existing / f".luthier-{os.getpid()}"
+    try:
+        with disk_errors(folder, 1):
+            probe.write_bytes(b"1")
+            probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"{key} {folder} cannot be written: {error.strerror} ({existing}).", f"Choose another {key}."
+        ) from error
 
 
 def append_line(path: Path, line: bytes) -> None:
