@@ -49,7 +49,6 @@ MIN_FREE_BYTES = 200 * 1024**2
 LIVE = ("queued", "running", "stopping")
 KINDS = ("train", "predict", "eval", "export")
 SPLITS = ("train", "eval", "predict", "all")
-SECRET = re.compile(r"(_token|api_key|secret|password|webhook_url)$")
 WEIGHTS = ("model.safetensors", "adapter_model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 DESCRIBING = ("stage", "finetuning_type", "model_name_or_path", "dataset", "template")
@@ -113,14 +112,13 @@ class Run:
         Raises ConfigError for a folder that is occupied, unwritable, on a full disk, or the model's own.
         """
         run, earlier = cls._prepare(config, kind)
-        values = {key: value for key, value in as_plain(config).items() if not SECRET.search(key)}
-        values["output_dir"] = str(run.folder)
+        values = config.to_dict() | {"output_dir": str(run.folder)}  # to_dict leaves secrets out
         run._waiting_config = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
         run._status = {
             "state": "queued",
             "kind": kind,
             "name": values.get("run_name") or run.folder.name,
-            **{key: getattr(config, key, None) for key in DESCRIBING},
+            **{key: getattr(config, key) for key in DESCRIBING},
             **this_process(),
             "cwd": str(Path.cwd()),
             "created_at": time.time(),
@@ -342,17 +340,19 @@ class Run:
 
     def _refuse_occupied(self, config: Config, earlier: bool) -> None:
         """What ended well is kept unless the user says overwrite or resume; a run that was cut short is gone on with."""
-        overwrite, resume = getattr(config, "overwrite_output_dir", False), getattr(config, "resume_from_checkpoint", None)
-        if overwrite:
+        wish = _resume_wish(config)
+        if config.overwrite_output_dir:
             self._refuse_own_checkpoint(config)
             return
+        if wish not in (None, "false"):
+            return
         state = self._status_on_disk().get("state") if earlier else None
-        if earlier and (state == "finished" or (resume is False and self.checkpoints())) and not resume:
+        if earlier and (state == "finished" or (wish == "false" and self.checkpoints())):
             raise ConfigError(
                 f"output_dir {self.folder} already holds a {self.kind} run ({state}).",
                 "Choose another output_dir, go on with resume_from_checkpoint=auto, or start over: overwrite_output_dir=true.",
             )
-        if not earlier and not resume and self.kind == "train" and self.has_model():
+        if not earlier and self.kind == "train" and self.has_model():
             raise ConfigError(
                 f"output_dir {self.folder} already holds a trained model.",
                 "Choose another output_dir, or allow its replacement with overwrite_output_dir=true.",
@@ -361,7 +361,7 @@ class Run:
     def _refuse_own_checkpoint(self, config: Config) -> None:
         """Overwriting deletes the checkpoints: none of them may be what the new run starts from."""
         for key in ("model_name_or_path", "adapter_name_or_path", "resume_from_checkpoint"):
-            value = getattr(config, key, None)
+            value = getattr(config, key)
             for source in value if isinstance(value, list | tuple) else [value]:
                 if isinstance(source, str | Path) and resolve_checkpoint(source).resolve().is_relative_to(
                     self.checkpoints_folder
@@ -372,14 +372,14 @@ class Run:
                     )
 
     def _checkpoints_to_resume(self, config: Config, earlier: bool) -> list[Path]:
-        wish = getattr(config, "resume_from_checkpoint", None)
-        if self.kind != "train" or str(wish).lower() == "false":
+        wish = _resume_wish(config)
+        if self.kind != "train" or wish == "false":
             return []
         if wish is None:
-            return self.checkpoints() if earlier and not getattr(config, "overwrite_output_dir", False) else []
-        if str(wish).lower() == "auto":
+            return self.checkpoints() if earlier and not config.overwrite_output_dir else []
+        if wish == "auto":
             return self.checkpoints()
-        where = self.folder if str(wish).lower() == "true" else resolve_checkpoint(wish).resolve()
+        where = self.folder if wish == "true" else resolve_checkpoint(wish).resolve()
         whole_run = _checkpoints(Run(where).checkpoints_folder)
         found = whole_run or ([where] if where != self.folder and where.is_dir() else [])
         if not found:
@@ -451,9 +451,8 @@ class Run:
 
 def output_folder(config: Config, kind: str) -> Path:
     """config.output_dir, or a new folder runs/<kind>-<time> where it is unset. Absolute."""
-    wish = getattr(config, "output_dir", None)
-    if wish:
-        return Path(wish).expanduser().resolve()
+    if config.output_dir:
+        return Path(config.output_dir).expanduser().resolve()
     first = Path("runs").resolve() / f"{kind}-{datetime.now():%Y%m%d-%H%M%S}"
     folder, count = first, 2
     while folder.exists():
@@ -474,9 +473,15 @@ def shown_path(folder: Path) -> str:
     return str(folder.relative_to(here)) if folder != here and folder.is_relative_to(here) else str(folder)
 
 
+def _resume_wish(config: Config) -> str | None:
+    """resume_from_checkpoint: None, "auto", "true", "false" or a path."""
+    wish = config.resume_from_checkpoint
+    return str(wish).lower() if str(wish).lower() in ("auto", "true", "false") else wish
+
+
 def _refuse_model_folder(folder: Path, config: Config) -> None:
     for key in ("model_name_or_path", "ref_model", "reward_model"):
-        source = getattr(config, key, None)
+        source = getattr(config, key)
         if source and Path(source).expanduser().is_dir() and Path(source).expanduser().resolve() == folder:
             raise ConfigError(f"output_dir {folder} is the folder of {key}.", "Choose another output_dir.")
 
@@ -551,11 +556,6 @@ def read_rows(file: Path) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(row, dict):
                 yield row
-
-
-def as_plain(config: Any) -> dict[str, Any]:
-    """The keys that the user set, as values that YAML can hold."""
-    return dict(config) if isinstance(config, Mapping) else config.model_dump(mode="json", exclude_unset=True)
 
 
 def plain_number(value: Any) -> Any:
