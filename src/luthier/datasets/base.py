@@ -1,6 +1,6 @@
 """The contracts of the dataset leaves: a source gives raw rows, a format turns one into a sample.
 
-    dataset_info.json entry -> Source.rows() -> (file, row number, raw row) -> Format.convert() -> Sample
+dataset_info.json entry -> Source.rows() -> (file, row number, raw row) -> Format.convert() -> Sample
 """
 
 from __future__ import annotations

@@ -1,0 +1,93 @@
+"""Dataset names to samples: the one way in for everything that trains, evaluates or shows data.
+
+    samples = read_samples(config, wants=stage.sample)
+    for sample in samples: ...      # lazy; may be iterated again
+    print(samples.counts)           # of the last pass: rows, kept, skipped and why, per dataset
+
+A bad row stops the reading with one DataError that shows the first five and how many there are (on_bad_row: error),
+or is counted and left out (on_bad_row: skip). Never drops a row in silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+import luthier
+from luthier.datasets.counts import Counts, SetCounts
+from luthier.datasets.lookup import find_entry
+from luthier.datasets.mix import mix
+from luthier.datasets.one_set import OneSet
+from luthier.datasets.sources.open import open_source, prefers_modelscope
+from luthier.datasets.wants import check_wants
+from luthier.errors import DataError
+from luthier.types import Sample
+
+if TYPE_CHECKING:
+    from luthier.config import Config
+
+
+def read_samples(config: Config, names: Sequence[str] | None = None, *, wants: type[Sample]) -> SampleSet:
+    """The samples of config.dataset, or of names, as instances of wants. Opens nothing but dataset_info.json yet.
+
+    Raises DataError for an unknown name, a file that is not there, or a set that cannot give what is wanted.
+    """
+    names = config.dataset if names is None else names
+    if not names:
+        raise DataError("no dataset was given.", "Set dataset: a registered name or a path, or several with commas.")
+    sets = []
+    for name in names:
+        entry = find_entry(name, config.dataset_dir, modelscope=prefers_modelscope())
+        check_wants(entry, wants)
+        sets.append(OneSet(entry, open_source(entry, config), config, wants))
+    return SampleSet(sets, config)
+
+
+class SampleSet:
+    """Samples of one or more datasets, mixed as the config says. Iterating reads the files anew and resets counts.
+
+    picked: sorted positions in the mixed stream that this set is restricted to (a train or validation part), else None.
+    """
+
+    def __init__(self, sets: list[OneSet], config: Config, picked: np.ndarray | None = None):
+        self.sets = sets
+        self.config = config
+        self.picked = picked
+        self.counts = Counts()
+        self.seed = config.seed if config.data_seed is None else config.data_seed
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.counts = Counts()
+        starts = [partial(_start, one, self.counts.add(one.entry.name)) for one in self.sets]
+        stream = mix(starts, self.config.mix_strategy, self.config.interleave_probs, self.seed)
+        yield from stream if self.picked is None else _at(stream, self.picked)
+
+    def fingerprint(self) -> str:
+        """A hash of everything that decides which samples come out: bytes of the files, entries, sampling, mixing, part."""
+        config = self.config
+        parts = {
+            "version": luthier.__version__,
+            "sets": [one.fingerprint() for one in self.sets],
+            "mix": [config.mix_strategy, config.interleave_probs, self.seed],
+            "picked": None if self.picked is None else hashlib.blake2b(self.picked.tobytes()).hexdigest(),
+        }
+        return hashlib.blake2b(orjson.dumps(parts), digest_size=16).hexdigest()
+
+
+def _start(one: OneSet, counts: SetCounts) -> Iterator[Sample]:
+    """A pass over one set. Only the first is counted: interleave_over begins short sets again."""
+    return one.samples(counts if not counts.rows else SetCounts(counts.dataset))
+
+
+def _at(stream: Iterator[Sample], picked: np.ndarray) -> Iterator[Sample]:
+    wanted = iter(picked.tolist())
+    position = next(wanted, None)
+    for index, sample in enumerate(stream):
+        if index == position:
+            yield sample
+            position = next(wanted, None)

@@ -1,0 +1,89 @@
+"""One data file: its bytes (uncompressed on the way), its text in the right encoding, its content hash.
+
+Enters: a path or an fsspec URL. Leaves: binary or text streams. Never reads more than it is asked for.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, TextIO
+
+from luthier.datasets.sources.encoding import detect_encoding
+from luthier.errors import DataError
+
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+HEAD_BYTES = 1 << 20
+"""How much of a file is looked at to tell its encoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """path: a local path or a URL that fsspec understands.  forced_encoding: from dataset_info.json, else None."""
+
+    path: str
+    forced_encoding: str | None = None
+
+    @property
+    def suffix(self) -> str:
+        """The kind of file: .json, .csv ... without a compression suffix, in lower case."""
+        suffixes = [suffix.lower() for suffix in PurePosixPath(self.path.split("?")[0]).suffixes]
+        if suffixes and suffixes[-1] in COMPRESSED:
+            suffixes.pop()
+        return suffixes[-1] if suffixes else ""
+
+    def open_raw(self) -> BinaryIO:
+        """The bytes as they lie there."""
+        if "://" in self.path:
+            from luthier.datasets.sources.remote import open_url
+
+            return open_url(self.path)
+        try:
+            return Path(self.path).open("rb")
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {error.strerror}.") from None
+
+    def open(self) -> BinaryIO:
+        """The bytes, uncompressed."""
+        raw = self.open_raw()
+        ending = PurePosixPath(self.path.split("?")[0]).suffix.lower()
+        if ending == ".gz":
+            return gzip.GzipFile(fileobj=raw)
+        if ending == ".bz2":
+            return bz2.BZ2File(raw)
+        if ending == ".xz":
+            return lzma.LZMAFile(raw)
+        if ending == ".zst":
+            return _open_zstd(raw, self.path)
+        return raw
+
+    def encoding(self) -> str:
+        """The codec of its text; see detect_encoding."""
+        if self.forced_encoding:
+            return self.forced_encoding
+        with self.open() as stream:
+            return detect_encoding(stream.read(HEAD_BYTES), self.path)
+
+    def open_text(self, newline: str | None = None) -> TextIO:
+        try:
+            return io.TextIOWrapper(self.open(), encoding=self.encoding(), newline=newline)
+        except LookupError:
+            raise DataError(f'{self.path}: unknown encoding "{self.forced_encoding}".', "Use utf-8, gbk, utf-16 ...") from None
+
+    def digest(self) -> str:
+        """BLAKE2b of the bytes as they lie there."""
+        with self.open_raw() as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _open_zstd(raw: BinaryIO, path: str) -> BinaryIO:
+    try:
+        import zstandard
+    except ImportError:
+        raise DataError(f"{path} is compressed with zstd, which needs zstandard.", "pip install zstandard") from None
+    return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)

@@ -1,0 +1,24 @@
+"""From an Entry to the source that gives its rows."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from luthier.datasets.base import Source
+from luthier.datasets.info import Entry
+from luthier.datasets.sources.local import FilesSource, find_files
+
+if TYPE_CHECKING:
+    from luthier.config import Config
+
+
+def open_source(entry: Entry, config: Config) -> Source:
+    """The rows of entry. Raises DataError when there is nothing where it points."""
+    at = f'dataset "{entry.name}"'
+    return FilesSource(find_files(entry.location, entry.base, entry.encoding, at))
+
+
+def prefers_modelscope() -> bool:
+    """USE_MODELSCOPE_HUB=1: of an entry with both hubs, ModelScope is asked."""
+    return os.environ.get("USE_MODELSCOPE_HUB", "").lower() in ("1", "true", "y", "yes")
