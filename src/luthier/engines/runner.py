@@ -1,0 +1,121 @@
+"""One transformers model (or a PEFT model around one) made ready to generate, and put back as it was afterwards.
+
+Enters: token ids, positions, a mask, a cache. Leaves: the logits of the next token.
+Never: computes gradients, keeps the model in another state than it found it in once nothing is generated.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from luthier.engines.base import BASE
+from luthier.engines.slots import SlotCache
+from luthier.engines.waves import WaveCache
+from luthier.errors import EngineError
+
+OPEN_ENDED = {"linear", "dynamic"}
+"""RoPE scalings whose max_position_embeddings is the length before scaling."""
+
+
+class Runner:
+    """The model behind an engine. context_length: the most tokens that a prompt and its answer may have; None: unlimited."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+        self.inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.context_length = _context_length(self.inner.config.get_text_config())
+        self._accepts = set(inspect.signature(self.inner.forward).parameters)
+        self._restore: list[nn.Module] | None = None
+        self._attention = ""
+        self._wide = "logits_to_keep" not in self._accepts
+
+    @property
+    def device(self) -> torch.device:
+        return self.inner.get_input_embeddings().weight.device
+
+    def enter(self) -> None:
+        """Evaluation mode, and an attention that knows masks. Does nothing where that is so already."""
+        if self._restore is not None:
+            return
+        self._restore = [module for module in self.model.modules() if module.training]
+        self._attention = self.inner.config._attn_implementation
+        self.model.eval()
+        if self._attention not in ("sdpa", "eager"):
+            self.inner.set_attn_implementation("sdpa" if self.inner._supports_sdpa else "eager")
+
+    def leave(self) -> None:
+        """Undo enter."""
+        if self._restore is None:
+            return
+        if self.inner.config._attn_implementation != self._attention:
+            self.inner.set_attn_implementation(self._attention)
+        for module in self._restore:
+            module.training = True
+        self._restore = None
+
+    def make_cache(self) -> SlotCache | WaveCache:
+        """The cache that suits this model; what its states look like is found by running one token."""
+        probe = DynamicCache(config=self.inner.config)
+        self.forward([[0]], None, probe)
+        if all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) and layer.is_initialized for layer in probe.layers):
+            return SlotCache([(layer.keys, layer.values) for layer in probe.layers])
+        return WaveCache(self.inner.config, self.device, bytes_of(probe))
+
+    @torch.no_grad()
+    def forward(
+        self,
+        ids: Sequence[Sequence[int]],
+        mask: Tensor | None,
+        cache: Any,
+        positions: Sequence[int] | None = None,
+        adapters: Sequence[str | None] = (),
+    ) -> Tensor:
+        """Logits after the last token of each row, float32 (B, V).
+
+        ids: rows of different length are padded on the left; mask (B, columns) tells the padding from the rest.
+        positions: of each row's only token, where the cache holds others; None for whole prompts.
+        adapters: the adapter of each row, where they are asked for by name.
+        """
+        longest = max(map(len, ids))
+        rows = torch.tensor([[0] * (longest - len(row)) + list(row) for row in ids], device=self.device)
+        inputs: dict[str, Any] = {"input_ids": rows, "attention_mask": mask, "past_key_values": cache, "use_cache": True}
+        if "position_ids" in self._accepts:
+            inputs["position_ids"] = self._positions(ids, positions, longest)
+        if not self._wide:
+            inputs["logits_to_keep"] = 1
+        if any(name is not None for name in adapters):
+            inputs["adapter_names"] = [name or self.model.active_adapter for name in adapters]
+        return self.model(**inputs, return_dict=True).logits[:, -1].float()
+
+    def check_adapter(self, name: str | None) -> None:
+        """Raise EngineError where the model has no adapter of this name."""
+        known = list(getattr(self.model, "peft_config", {}))
+        if name is not None and name not in [*known, BASE]:
+            raise EngineError(f'the model has no adapter "{name}".', f"It has: {', '.join(known) or 'none'}")
+
+    def _positions(self, ids: Sequence[Sequence[int]], positions: Sequence[int] | None, longest: int) -> Tensor:
+        if positions is not None:
+            return torch.tensor(positions, device=self.device)[:, None]
+        padding = torch.tensor([longest - len(row) for row in ids], device=self.device)
+        return (torch.arange(longest, device=self.device) - padding[:, None]).clamp(min=0)
+
+
+def _context_length(config: Any) -> int | None:
+    length = getattr(config, "max_position_embeddings", None)
+    scaling = getattr(config, "rope_parameters", None) or {}
+    if length and scaling.get("rope_type") in OPEN_ENDED:
+        return int(length * scaling.get("factor", 1))
+    return length
+
+
+def bytes_of(cache: DynamicCache) -> int:
+    """Memory of the keys and values in a cache."""
+    states = [state for layer in cache.layers for state in (getattr(layer, "keys", None), getattr(layer, "values", None))]
+    return sum(state.numel() * state.element_size() for state in states if state is not None)
