@@ -112,6 +112,8 @@ class _NodeReader:
             return [self.read(item, typed=typed, depth=depth + 1) for item in node.value]
         if node.style in ("'", '"', "|", ">"):
             return node.value if typed else Quoted(node.value)
+        if node.value in ("", "~", "null", "Null", "NULL"):
+            return None
         return plain_value(node.value) if typed else node.value
 
 

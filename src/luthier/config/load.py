@@ -3,23 +3,29 @@
 Enters: argv | path | mapping, and overrides.  Leaves: Config.  Never imports anything heavy, never looks at the machine.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import logging
+from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-from luthier.config.problems import ConfigProblems, Problem, shorten
+from luthier.config.aliases import rename
+from luthier.config.checks import find_conflicts
+from luthier.config.complaints import explain_errors, explain_unknown
+from luthier.config.files import Entry
+from luthier.config.later import find_later
+from luthier.config.problems import ConfigProblems, Problem
 from luthier.config.schema import Config
-from luthier.config.sources import MISSING, Entry, Source, merge, read_source
-from luthier.config.values import kind_of
-from luthier.registry import nearest
+from luthier.config.sources import MISSING, Source, merge, read_source
+
+logger = logging.getLogger(__name__)
 
 
 def load_config(source: Source, overrides: Source = ()) -> Config:
     """The configuration of source with overrides on top.
 
     source, overrides: a command line (list of words, files among them), the path of a YAML or JSON file, or a mapping.
-    Raises ConfigError that lists every problem with its place: unknown keys, wrong types, values out of range.
+    Raises ConfigError that lists every problem with its place: unknown keys, wrong types, values out of range, features that
+    are not built, keys that contradict one another. What is legal but does nothing is said once, as a warning.
     """
     problems: list[Problem] = []
     layers: list[Entry] = []
@@ -29,67 +35,35 @@ def load_config(source: Source, overrides: Source = ()) -> Config:
         problems += found
     merged, found = merge(layers)
     problems += found
-    known: dict[str, Entry] = {}
-    for key, entry in merged.items():
-        if key not in Config.model_fields:
-            problems.append(_unknown(entry))
-        elif entry.value is MISSING:
-            problems.append(Problem(entry.where, f"--{key} needs a value.", key))
-        else:
-            known[key] = entry
-    config, found = _validate(known)
+    renamed, found = rename(merged)
     problems += found
+    known, found = _split_known(renamed.values())
+    problems += found
+    try:
+        config = Config.model_validate({key: entry.value for key, entry in known.items()})
+    except ValidationError as error:
+        problems += explain_errors(error, known)
+        wrong = {problem.key for problem in problems}
+        # what is right by itself is still checked for the rest, so that one message tells all
+        config = Config.model_validate({key: entry.value for key, entry in known.items() if key not in wrong})
+    problems += find_later(config, known)
+    conflicts, warnings = find_conflicts(config, known, skip={problem.key for problem in problems})
+    problems += conflicts
     if problems:
         raise ConfigProblems(problems)
-    assert config is not None
+    for warning in warnings:
+        logger.warning("%s", warning)
     return config
 
 
-def _unknown(entry: Entry) -> Problem:
-    name = shorten(entry.key, 60)
-    close = nearest(entry.key, list(Config.model_fields))
-    hint = f'Did you mean "{close[0]}"?' if close else "`luthier config schema` lists all keys."
-    return Problem(entry.where, f"unknown key {name}. {hint}", entry.key)
-
-
-def _validate(entries: Mapping[str, Entry]) -> tuple[Config | None, list[Problem]]:
-    try:
-        return Config.model_validate({key: entry.value for key, entry in entries.items()}), []
-    except ValidationError as error:
-        return None, [_explain(details, entries) for details in _first_of_each_key(error)]
-
-
-def _first_of_each_key(error: ValidationError) -> list[Any]:
-    first: dict[Any, Any] = {}
-    for details in error.errors(include_url=False):
-        first.setdefault(details["loc"][0], details)
-    return list(first.values())
-
-
-def _explain(details: Any, entries: Mapping[str, Entry]) -> Problem:
-    key = details["loc"][0]
-    kind = kind_of(Config, key)
-    shown = "the value" if kind.is_secret else shorten(entries[key].value)
-    return Problem(entries[key].where, f"{key}: {shown} {_complaint(details, kind, entries[key].value)}", key)
-
-
-def _complaint(details: Any, kind: Any, value: Any) -> str:
-    context = details.get("ctx", {})
-    limits = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
-    if details["type"] in limits:
-        words = {"gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most"}
-        limit = limits[details["type"]]
-        return f"is out of range: it must be {words[limit]} {context[limit]}."
-    if kind.choices:
-        words = [str(choice) for choice in kind.choices]
-        close = nearest(str(value), words)
-        hint = f' Did you mean "{close[0]}"?' if close else ""
-        return f"is not one of: {', '.join(words)}.{hint}"
-    return f"is not {_wanted(kind)}."
-
-
-def _wanted(kind: Any) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a mapping of names to values"}
-    if kind.is_list:
-        return f"a list of {'numbers' if kind.item is float else 'names'}"
-    return " or ".join(names[accepted] for accepted in (bool, int, float, dict, str) if accepted in kind.accepts) or "text"
+def _split_known(entries: Iterable[Entry]) -> tuple[dict[str, Entry], list[Problem]]:
+    known: dict[str, Entry] = {}
+    problems: list[Problem] = []
+    for entry in entries:
+        if entry.key not in Config.model_fields:
+            problems.append(explain_unknown(entry, Config.model_fields))
+        elif entry.value is MISSING:
+            problems.append(Problem(entry.where, f"--{entry.key} needs a value.", entry.key))
+        else:
+            known[entry.key] = entry
+    return known, problems

@@ -6,9 +6,9 @@ Never reads a file, never looks at the machine.
 
 from typing import Any
 
-import yaml
 from pydantic import SecretStr
 
+from luthier.config.dump import dump_yaml
 from luthier.config.keys.data import DataKeys
 from luthier.config.keys.distributed import DistributedKeys
 from luthier.config.keys.evaluation import EvaluationKeys
@@ -61,7 +61,7 @@ class Config(*reversed(GROUPS)):
 
     def to_yaml(self, *, explicit_only: bool = True) -> str:
         """to_dict as a YAML file."""
-        return yaml.safe_dump(self.to_dict(explicit_only=explicit_only), sort_keys=False, allow_unicode=True, width=1000)
+        return dump_yaml(self.to_dict(explicit_only=explicit_only))
 
     def secret(self, key: str) -> str | None:
         """The plain text of a secret key, for the one place that sends it."""

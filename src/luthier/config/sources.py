@@ -10,6 +10,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from luthier.config.aliases import today_name
 from luthier.config.files import SUFFIXES, Entry, read_file
 from luthier.config.problems import Problem, shorten
 from luthier.config.schema import Config
@@ -62,7 +63,7 @@ def _is_assignment(word: str) -> bool:
 def _read_flag(word: str, rest: list[str]) -> Entry:
     """One flag; takes its value(s) off rest."""
     name, equals, value = word[2:].partition("=")
-    key = name.replace("-", "_")
+    key = today_name(name.replace("-", "_"))
     if equals:
         return Entry(key, value, COMMAND_LINE)
     if key not in Config.model_fields:

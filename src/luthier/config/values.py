@@ -14,6 +14,7 @@ import json
 import types
 from dataclasses import dataclass
 from functools import cache
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
@@ -78,13 +79,14 @@ def read_value(kind: Kind, value: Any) -> Any:
     """value in the shape that kind asks for; unchanged where it does not fit."""
     if isinstance(value, str):
         return _read_text(kind, value)
-    if kind.is_list and isinstance(value, list | tuple):
-        return [read_value(Kind(frozenset({kind.item})), item) for item in value if kind.item] or _empty_list(kind)
+    if isinstance(value, PurePath):
+        return [str(value)] if kind.is_list else str(value)
     if isinstance(value, bool):
         return _read_bool(kind, value)
+    if kind.is_list:
+        items = list(value) if isinstance(value, list | tuple) else [value] if isinstance(value, int | float) else None
+        return value if items is None else _read_items(kind, items)
     if isinstance(value, int | float) and not kind.accepts & {int, float, bool}:
-        if kind.is_list:
-            return [read_value(Kind(frozenset({kind.item})), value)] if kind.item else value
         return _choice(kind, str(value)) if kind.choices else str(value) if str in kind.accepts else value
     if isinstance(value, float) and value.is_integer() and int in kind.accepts and float not in kind.accepts:
         return int(value)
@@ -124,21 +126,27 @@ def _read_number(kind: Kind, text: str) -> int | float | None:
 
 
 def _read_list(kind: Kind, text: str) -> Any:
-    if text.startswith("["):
-        parsed = _parse_json(text)
-        items = parsed if isinstance(parsed, list) else text.strip("[]").split(",")
-    else:
-        items = text.split(",")
-    items = [item.strip() if isinstance(item, str) else item for item in items]
-    return [read_value(Kind(frozenset({kind.item})), item) for item in items if item != "" and kind.item] or _empty_list(kind)
+    items: Any = _parse_json(text) if text.startswith("[") and text.endswith("]") else text.split(",")
+    if isinstance(items, str):  # [a, b] without quotes
+        items = items[1:-1].split(",")
+    return _read_items(kind, [item.strip() if isinstance(item, str) else item for item in items])
+
+
+def _read_items(kind: Kind, items: list[Any]) -> Any:
+    """Items that are words for nothing are left out; an empty list is None where that is allowed."""
+    assert kind.item is not None
+    one = Kind(frozenset({kind.item}))
+    kept = [read_value(one, item) for item in items if not (isinstance(item, str) and item == "")]
+    return kept or (None if kind.optional else [])
 
 
 def _read_bool(kind: Kind, value: bool) -> Any:
-    """True and False for a key of words: `gradient_checkpointing: true` -> "on"; YAML 1.1 reads save_strategy: no as False."""
-    if kind.is_bool or not kind.choices:
-        # a bool is an int to Python: as text it is refused where a number is wanted
-        return value if kind.is_bool or not kind.accepts & {int, float} else str(value).lower()
-    return next((word for word in (("on", "yes") if value else ("off", "no")) if word in kind.choices), value)
+    """A native bool for a key that takes none: words (`gradient_checkpointing: true` -> "on"), or text as it was written."""
+    if kind.is_bool:
+        return value
+    word = next((word for word in (("on", "yes") if value else ("off", "no")) if word in kind.choices), None)
+    # Python takes True for the number 1; as a word it is refused where a number is wanted
+    return word or str(value).lower()
 
 
 def _choice(kind: Kind, word: str) -> Any:
@@ -146,10 +154,6 @@ def _choice(kind: Kind, word: str) -> Any:
     if word not in spelled and word in TRUE_WORDS | FALSE_WORDS:
         return _read_bool(kind, word in TRUE_WORDS)
     return spelled.get(word, word)
-
-
-def _empty_list(kind: Kind) -> list[Any] | None:
-    return None if kind.optional else []
 
 
 def _parse_json(text: str) -> Any:

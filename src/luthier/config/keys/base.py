@@ -17,6 +17,7 @@ class Group(BaseModel):
         frozen=True,
         extra="forbid",
         defer_build=True,  # a group is rarely validated by itself: importing pays for none of them
+        allow_inf_nan=False,
         hide_input_in_errors=True,  # a token typed into the wrong key stays out of tracebacks
         protected_namespaces=(),  # model_name_or_path and friends are LLaMA-Factory's names
     )

@@ -20,7 +20,7 @@ class LoggingKeys(Group):
     log_on_each_node: bool = True
     disable_tqdm: bool | None = None
     plot_loss: bool = False
-    include_num_input_tokens_seen: Literal["no", "all", "non_padding"] | bool = "no"
+    include_num_input_tokens_seen: bool = False
     include_tokens_per_second: bool = False
     include_effective_tokens_per_second: bool = False
     skip_memory_metrics: bool = True

@@ -9,6 +9,7 @@ from luthier.config.keys.base import Group
 Optimizer = Literal[
     "adamw_torch",
     "adamw_torch_fused",
+    "adamw_hf",
     "adamw_torch_xla",
     "adamw_torch_npu_fused",
     "adamw_torch_4bit",

@@ -1,0 +1,373 @@
+"""Keys that do not go together, as one table of rules, each with its reason.
+
+Enters: a Config whose single values are right.  Leaves: problems (the run could not do what was asked) and warnings (legal,
+but a key does nothing).  Never looks at files, data or the machine.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from luthier.config.files import Entry
+from luthier.config.problems import Problem
+from luthier.config.schema import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """broken(config) is true where the keys do not go together.  reason: why, and what to do.  keys: the ones to blame."""
+
+    name: str
+    keys: tuple[str, ...]
+    broken: Callable[[Config], bool]
+    reason: str
+    warns: bool = False
+
+
+def _has_eval_data(config: Config) -> bool:
+    return bool(config.eval_dataset) or config.val_size > 0 or config.tokenized_path is not None
+
+
+def _is_set(config: Config, *keys: str) -> bool:
+    return any(key in config.model_fields_set and getattr(config, key) is not None for key in keys)
+
+
+def _best_can_be_saved(config: Config) -> bool:
+    """transformers' rule: the same strategy for both, and of the two intervals one a multiple of the other."""
+    if config.save_strategy == "best":
+        return True
+    if config.save_strategy != config.eval_strategy:
+        return False
+    save, evaluate = config.save_steps, config.eval_steps or config.logging_steps
+    if config.eval_strategy == "epoch" or save == evaluate:
+        return True
+    return min(save, evaluate) >= 1 and max(save, evaluate) % min(save, evaluate) == 0
+
+
+def _pairs_need_reference(config: Config) -> bool:
+    return config.stage == "dpo" and config.pref_loss not in ("orpo", "simpo")
+
+
+LORA_ONLY = ("loraplus_lr_ratio", "use_rslora", "use_dora", "pissa_init")
+LORA_SIZES = ("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "create_new_adapter")
+
+RULES = (
+    # what a job needs
+    Rule(
+        "model is named",
+        ("model_name_or_path", "do_train", "do_eval", "do_predict", "export_dir"),
+        lambda c: c.model_name_or_path is None and (c.do_train or c.do_eval or c.do_predict or c.export_dir is not None),
+        "model_name_or_path is missing: name a hub model, a folder, or starter.",
+    ),
+    Rule(
+        "training has data",
+        ("dataset", "do_train"),
+        lambda c: c.do_train and not c.dataset and c.tokenized_path is None,
+        "do_train needs dataset: a name from dataset_info.json or a path.",
+    ),
+    Rule(
+        "evaluation has data",
+        ("do_eval",),
+        lambda c: c.do_eval and not _has_eval_data(c),
+        "do_eval needs eval_dataset, or val_size to set samples aside.",
+    ),
+    Rule(
+        "evaluation during training has data",
+        ("eval_strategy",),
+        lambda c: c.do_train and c.eval_strategy != "no" and not _has_eval_data(c),
+        "eval_strategy needs eval_dataset, or val_size to set samples aside (val_size: 0.1).",
+    ),
+    Rule(
+        "prediction has data",
+        ("do_predict", "dataset"),
+        lambda c: c.do_predict and not c.dataset and not c.eval_dataset and c.tokenized_path is None,
+        "do_predict needs eval_dataset or dataset.",
+    ),
+    # data
+    Rule(
+        "one source of eval data",
+        ("val_size", "eval_dataset"),
+        lambda c: c.val_size > 0 and bool(c.eval_dataset),
+        "val_size and eval_dataset are both set: keep one.",
+    ),
+    Rule(
+        "val_size has something to split",
+        ("val_size", "dataset"),
+        lambda c: c.val_size > 0 and not c.dataset and c.tokenized_path is None,
+        "val_size splits dataset, and no dataset is set.",
+    ),
+    Rule(
+        "val_size is a share or a count",
+        ("val_size",),
+        lambda c: c.val_size > 1 and not float(c.val_size).is_integer(),
+        "val_size is a share below 1 (0.1) or a whole number of samples (100).",
+    ),
+    Rule(
+        "streaming has an end",
+        ("streaming", "max_steps"),
+        lambda c: c.streaming and c.do_train and c.max_steps < 1,
+        "streaming reads without knowing the length: set max_steps.",
+    ),
+    Rule(
+        "streaming sets a count aside",
+        ("streaming", "val_size"),
+        lambda c: c.streaming and 0 < c.val_size < 1,
+        "with streaming, val_size is a number of samples, not a share.",
+    ),
+    Rule(
+        "streaming has no max_samples",
+        ("streaming", "max_samples"),
+        lambda c: c.streaming and c.max_samples is not None,
+        "with streaming, limit the training by max_steps instead of max_samples.",
+    ),
+    Rule(
+        "probabilities are for interleaving",
+        ("interleave_probs", "mix_strategy"),
+        lambda c: bool(c.interleave_probs) and c.mix_strategy == "concat",
+        "interleave_probs needs mix_strategy interleave_under, interleave_over or interleave_once.",
+    ),
+    Rule(
+        "one probability a dataset",
+        ("interleave_probs", "dataset"),
+        lambda c: bool(c.interleave_probs and c.dataset) and len(c.interleave_probs or ()) != len(c.dataset or ()),
+        "interleave_probs must have one number for each dataset.",
+    ),
+    Rule(
+        "probabilities are not negative",
+        ("interleave_probs",),
+        lambda c: bool(c.interleave_probs) and (min(c.interleave_probs or [0]) < 0 or sum(c.interleave_probs or [0]) <= 0),
+        "interleave_probs must be 0 or more, and not all 0.",
+    ),
+    Rule(
+        "what is learned",
+        ("mask_history", "train_on_prompt"),
+        lambda c: c.mask_history and c.train_on_prompt,
+        "mask_history learns less than every answer, train_on_prompt more: keep one.",
+    ),
+    Rule(
+        "masks are for sft",
+        ("train_on_prompt", "mask_history", "stage"),
+        lambda c: c.stage != "sft" and (c.train_on_prompt or c.mask_history),
+        "train_on_prompt and mask_history belong to stage sft.",
+    ),
+    Rule(
+        "neat packing packs",
+        ("packing", "neat_packing"),
+        lambda c: c.neat_packing and c.packing is False,
+        "neat_packing packs, and packing is false: keep one.",
+    ),
+    # evaluation and prediction
+    Rule(
+        "prediction generates",
+        ("do_predict", "predict_with_generate"),
+        lambda c: c.stage == "sft" and c.do_predict and not c.predict_with_generate,
+        "do_predict needs predict_with_generate: true.",
+    ),
+    Rule(
+        "generation is for sft",
+        ("predict_with_generate", "stage"),
+        lambda c: c.stage != "sft" and c.predict_with_generate,
+        "predict_with_generate belongs to stage sft (any text model can be asked with stage: sft).",
+    ),
+    Rule(
+        "accuracy or texts",
+        ("predict_with_generate", "compute_accuracy"),
+        lambda c: c.predict_with_generate and c.compute_accuracy,
+        "compute_accuracy compares single tokens, predict_with_generate whole answers: keep one.",
+    ),
+    Rule(
+        "the best needs a score",
+        ("load_best_model_at_end", "eval_strategy"),
+        lambda c: c.do_train and c.load_best_model_at_end and c.eval_strategy == "no",
+        "load_best_model_at_end needs eval_strategy: steps or epoch.",
+    ),
+    Rule(
+        "the best is saved",
+        ("load_best_model_at_end", "save_strategy", "save_steps", "eval_steps"),
+        lambda c: c.do_train and c.load_best_model_at_end and c.eval_strategy != "no" and not _best_can_be_saved(c),
+        "load_best_model_at_end chooses among saved checkpoints: set save_strategy: best, or the strategy of eval_strategy with "
+        "save_steps a multiple of eval_steps.",
+    ),
+    Rule(
+        "saving the best needs a score",
+        ("save_strategy", "eval_strategy"),
+        lambda c: c.do_train and c.save_strategy == "best" and c.eval_strategy == "no",
+        "save_strategy: best needs eval_strategy: steps or epoch.",
+    ),
+    Rule(
+        "early stopping needs a score",
+        ("early_stopping_steps", "eval_strategy"),
+        lambda c: c.do_train and c.early_stopping_steps is not None and c.eval_strategy == "no",
+        "early_stopping_steps counts evaluations without a gain: set eval_strategy: steps or epoch.",
+    ),
+    # precision, memory, engine
+    Rule(
+        "one precision",
+        ("fp16", "bf16", "pure_bf16"),
+        lambda c: c.fp16 and (c.bf16 or c.pure_bf16),
+        "fp16 and bf16 are both set: keep bf16 where the device can do it.",
+    ),
+    Rule(
+        "one precision below fp8",
+        ("fp8", "quantization_bit"),
+        lambda c: c.fp8 and c.quantization_bit is not None,
+        "fp8 and a quantised base are two ways of computing the same layers: keep one.",
+    ),
+    Rule(
+        "checkpointing is on or off",
+        ("gradient_checkpointing", "disable_gradient_checkpointing"),
+        lambda c: c.disable_gradient_checkpointing and c.gradient_checkpointing == "on",
+        "gradient_checkpointing is on and disabled: keep one.",
+    ),
+    Rule(
+        "training uses torch",
+        ("infer_backend",),
+        lambda c: c.infer_backend != "huggingface" and (c.do_train or c.do_eval),
+        "this engine generates only; training and evaluation use huggingface.",
+    ),
+    # adapters
+    Rule(
+        "adapters are for lora and oft",
+        ("adapter_name_or_path", "finetuning_type"),
+        lambda c: bool(c.adapter_name_or_path) and c.finetuning_type not in ("lora", "oft"),
+        "adapter_name_or_path needs finetuning_type: lora (merge the adapter first to go on with full or freeze).",
+    ),
+    *(
+        Rule(
+            f"{key} is for lora",
+            (key, "finetuning_type"),
+            lambda c, key=key: c.finetuning_type != "lora" and bool(getattr(c, key)),
+            f"{key} needs finetuning_type: lora.",
+        )
+        for key in LORA_ONLY
+    ),
+    *(
+        Rule(
+            f"{key} is for adapters",
+            (key, "finetuning_type"),
+            lambda c, key=key: c.finetuning_type in ("full", "freeze") and _is_set(c, key),
+            f"{key} does nothing with this finetuning_type: no adapter is trained.",
+            warns=True,
+        )
+        for key in LORA_SIZES
+    ),
+    Rule(
+        "nothing is trained",
+        ("freeze_trainable_layers", "freeze_extra_modules"),
+        lambda c: c.do_train and c.finetuning_type == "freeze" and not c.freeze_trainable_layers and not c.freeze_extra_modules,
+        "freeze_trainable_layers: 0 trains nothing; give a number of layers, negative for the first ones.",
+    ),
+    Rule(
+        "random weights and an adapter",
+        ("train_from_scratch", "finetuning_type"),
+        lambda c: c.do_train and c.train_from_scratch and c.finetuning_type != "full",
+        "train_from_scratch with this finetuning_type leaves most of the model random; finetuning_type: full trains all.",
+        warns=True,
+    ),
+    Rule(
+        "quantised bases learn by adapters",
+        ("quantization_bit", "finetuning_type"),
+        lambda c: c.do_train and c.quantization_bit is not None and c.finetuning_type not in ("lora", "oft"),
+        "a quantised base cannot be trained itself: set finetuning_type: lora.",
+    ),
+    Rule(
+        "quantised bases take one adapter",
+        ("quantization_bit", "adapter_name_or_path"),
+        lambda c: c.quantization_bit is not None and len(c.adapter_name_or_path or ()) > 1,
+        "several adapters cannot be merged into a quantised base: merge them first.",
+    ),
+    Rule(
+        "quantised bases keep their vocabulary",
+        ("quantization_bit", "resize_vocab"),
+        lambda c: c.quantization_bit is not None and c.resize_vocab,
+        "the vocabulary of a quantised base cannot be resized.",
+    ),
+    Rule(
+        "quantised training is on one device map",
+        ("quantization_device_map", "do_train"),
+        lambda c: c.do_train and c.quantization_device_map == "auto",
+        "quantization_device_map: auto is for inference only.",
+    ),
+    Rule(
+        "PiSSA changes the base",
+        ("pissa_init", "stage"),
+        lambda c: c.pissa_init and (c.stage in ("ppo", "kto") or _pairs_need_reference(c)),
+        "pissa_init changes the base weights, which this stage needs as its reference.",
+    ),
+    Rule(
+        "full tuning has no new blocks",
+        ("use_llama_pro", "finetuning_type"),
+        lambda c: c.use_llama_pro and c.finetuning_type == "full",
+        "use_llama_pro needs finetuning_type: freeze or lora.",
+    ),
+    # optimizers and schedules
+    Rule(
+        "one low-memory optimizer",
+        ("use_galore", "use_apollo", "use_badam"),
+        lambda c: c.use_galore + c.use_apollo + c.use_badam > 1,
+        "keep one of use_galore, use_apollo and use_badam.",
+    ),
+    Rule(
+        "low-memory optimizers are for full tuning",
+        ("use_galore", "use_apollo", "use_badam", "finetuning_type"),
+        lambda c: c.finetuning_type == "lora" and (c.use_galore or c.use_apollo or c.use_badam),
+        "GaLore, APOLLO and BAdam save the memory of full tuning; with lora there is none to save.",
+    ),
+    Rule(
+        "one warm-up",
+        ("warmup_steps", "warmup_ratio"),
+        lambda c: c.warmup_steps > 0 and c.warmup_ratio > 0,
+        "warmup_steps and warmup_ratio are both set: warmup_steps is used.",
+        warns=True,
+    ),
+    Rule(
+        "one length of training",
+        ("max_steps", "num_train_epochs"),
+        lambda c: c.max_steps > 0 and _is_set(c, "num_train_epochs"),
+        "max_steps and num_train_epochs are both set: max_steps is used.",
+        warns=True,
+    ),
+    # preferences and rewards
+    Rule(
+        "label smoothing of pairs",
+        ("dpo_label_smoothing", "pref_loss"),
+        lambda c: c.stage == "dpo" and c.pref_loss != "sigmoid" and c.dpo_label_smoothing > 0,
+        "dpo_label_smoothing belongs to pref_loss: sigmoid.",
+    ),
+    Rule(
+        "PPO has a reward",
+        ("stage", "reward_model"),
+        lambda c: c.stage == "ppo" and c.reward_model is None,
+        "stage ppo needs reward_model.",
+    ),
+    Rule(
+        "reward adapters need lora",
+        ("reward_model_type", "finetuning_type"),
+        lambda c: c.stage == "ppo" and c.reward_model_type == "lora" and c.finetuning_type != "lora",
+        "reward_model_type: lora needs finetuning_type: lora; use full or api.",
+    ),
+    # export
+    Rule(
+        "quantised export has data",
+        ("export_quantization_bit", "export_quantization_dataset"),
+        lambda c: c.export_quantization_bit is not None and c.export_quantization_dataset is None,
+        "export_quantization_bit needs export_quantization_dataset: texts to calibrate with.",
+    ),
+    Rule(
+        "merge first, then quantise",
+        ("export_quantization_bit", "adapter_name_or_path"),
+        lambda c: c.export_quantization_bit is not None and bool(c.adapter_name_or_path),
+        "an adapter is merged in one export and the result quantised in a second.",
+    ),
+)
+
+
+def find_conflicts(config: Config, entries: Mapping[str, Entry], skip: set[str]) -> tuple[list[Problem], list[Problem]]:
+    """Problems and warnings. skip: keys already complained about; rules that blame one of them are left out."""
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
+    for rule in RULES:
+        if skip.isdisjoint(rule.keys) and rule.broken(config):
+            blamed = next((key for key in rule.keys if key in entries), rule.keys[0])
+            where = entries[blamed].where if blamed in entries else ""
+            (warnings if rule.warns else problems).append(Problem(where, rule.reason, blamed))
+    return problems, warnings
