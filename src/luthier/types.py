@@ -1,6 +1,7 @@
 """The nouns that every part of Luthier shares. No torch is imported here at run time.
 
 Samples (what a dataset row means):    Conversation, Preference, Rated, Prompt, Text
+Turn    (what a template makes of it): prompt, answer and tail as token ids
 Encoded (what a stage makes of one):   Encoded = one or more Segments of token ids and labels
 Batch   (what the model sees):         segments laid end to end in one row, no padding
 LossOutput (what a stage returns):     a sum, to be divided by the size of the whole optimizer step
@@ -113,6 +114,22 @@ class Text:
 
 
 Sample = Conversation | Preference | Rated | Prompt | Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One assistant turn as token ids.
+
+    prompt: what comes before the answer since the last turn, the generation header included (system, tools, user, tool results).
+    answer: the assistant's words and its end-of-turn token(s); empty for a conversation that waits for an answer.
+    tail: what the template puts after the end of the turn (a newline in ChatML), in no case learned.
+    weight: loss factor of the answer (Message.weight, 1 where that is None).
+    """
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+    tail: tuple[int, ...] = ()
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from luthier.batches.collate import collate
 from luthier.batches.store import EncodedStore, EncodedSubset
+from luthier.types import Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,14 @@ class Loader:
             supervised=int(self.store.supervised[samples].sum()),
         )
 
+    def batches(
+        self, step: Step, *, max_tokens: int, device: torch.device | str = "cpu", rank: int = 0, world_size: int = 1
+    ) -> Iterator[Batch]:
+        """This rank's share of the step, in micro-batches of max_tokens at the most."""
+        mine = shares(self.store.lengths, step.samples, world_size)[rank]
+        for group in micro_batches(self.store.lengths, mine, max_tokens):
+            yield collate(self.store, group, device)
+
     def _order(self, epoch: int) -> np.ndarray:
         if self._epoch_order is None or self._epoch_order[0] != epoch:
             generator = np.random.Generator(np.random.PCG64([self._seed, epoch]))
@@ -100,6 +111,14 @@ def shares(lengths: np.ndarray, samples: np.ndarray, world_size: int) -> list[np
     return [np.array(hand, dtype=np.int64) for hand in hands]
 
 
-def evaluation_batches(store: EncodedStore | EncodedSubset, max_tokens: int) -> Iterator[np.ndarray]:
-    """Every sample once, in micro-batches of like length."""
-    yield from micro_batches(store.lengths, np.arange(len(store)), max_tokens)
+class EvaluationLoader:
+    """Every sample of a store once, in micro-batches of like length."""
+
+    def __init__(self, store: EncodedStore | EncodedSubset):
+        self.store = store
+
+    def groups(self, max_tokens: int) -> list[np.ndarray]:
+        return micro_batches(self.store.lengths, np.arange(len(self.store)), max_tokens)
+
+    def batch(self, group: np.ndarray, device: torch.device | str = "cpu") -> Batch:
+        return collate(self.store, group, device)

@@ -7,10 +7,12 @@ is never seen, and several processes may read or build the same store at once.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 import tempfile
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ import numpy as np
 from luthier.errors import DataError
 from luthier.types import IGNORE_INDEX, Encoded, Segment
 
-ARRAYS = {"ids": np.int32, "labels": np.int32, "weights": np.float32, "offsets": np.int64, "values": np.float32}
+ARRAYS = {"ids": np.int32, "labels": np.int32, "weights": np.float32, "offsets": np.int64, "values": np.float32, "rows": np.int64}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,8 @@ class EncodedStore:
     """Read access by sample number.
 
     ids, labels: int32 (all tokens).  weights: float32 (all tokens) or None.  offsets: int64 (segments + 1).
-    values: float32 (samples).  supervised: int64 (samples), how many tokens of each sample are learned.
+    values: float32 (samples).  rows: int64 (samples), which input each sample was made of (one input may give several).
+    supervised: int64 (samples), how many tokens of each sample are learned.
     report: what encoding counted (rows, cut tokens ...), as plain JSON.
     """
 
@@ -38,6 +41,7 @@ class EncodedStore:
     weights: np.ndarray | None
     offsets: np.ndarray
     values: np.ndarray
+    rows: np.ndarray
     supervised: np.ndarray
     segments_per_sample: int
     report: Mapping[str, Any]
@@ -61,18 +65,20 @@ class EncodedStore:
         )
 
     def wrapped(self, block: int) -> EncodedStore:
-        """The same tokens cut into blocks of `block` tokens whatever the sample borders; the last one may be shorter.
+        """The same tokens cut into blocks of `block` tokens whatever the sample borders; the last one may differ.
 
         For pre-training on documents laid end to end. Only for stores of one segment a sample.
         """
         total = len(self.ids)
-        offsets = np.append(np.arange(0, total, block, dtype=np.int64), total)
+        starts = np.arange(0, total, block, dtype=np.int64)
+        offsets = np.append(starts[:-1] if total - starts[-1] == 1 else starts, total)  # a lone token would teach nothing
         return EncodedStore(
             ids=self.ids,
             labels=self.labels,
             weights=self.weights,
             offsets=offsets,
             values=np.zeros(len(offsets) - 1, np.float32),
+            rows=np.arange(len(offsets) - 1),
             supervised=_supervised(self.labels, offsets),
             segments_per_sample=1,
             report=self.report,
@@ -80,6 +86,17 @@ class EncodedStore:
 
     def subset(self, samples: np.ndarray) -> EncodedSubset:
         return EncodedSubset(self, samples)
+
+    def split(self, held_out: float, seed: int) -> tuple[EncodedSubset, EncodedSubset]:
+        """(training, held out): held_out >= 1 is a number of inputs, below 1 a share of them; all samples of one input stay
+        together. Raises DataError where nothing would be left to learn from."""
+        inputs = np.unique(self.rows)
+        count = int(held_out) if held_out >= 1 else max(1, round(len(inputs) * held_out))
+        if count >= len(inputs):
+            raise DataError(f"val_size {held_out:g} holds out {count} of {len(inputs)} samples.", "Lower val_size.")
+        chosen = np.random.Generator(np.random.PCG64(seed)).choice(inputs, count, replace=False)
+        out = np.isin(self.rows, chosen)
+        return self.subset(np.flatnonzero(~out)), self.subset(np.flatnonzero(out))
 
     @classmethod
     def open(cls, folder: Path) -> EncodedStore:
@@ -101,6 +118,7 @@ class EncodedStore:
             weights=arrays.get("weights"),
             offsets=offsets,
             values=arrays["values"],
+            rows=arrays["rows"],
             supervised=_supervised(arrays["labels"], offsets[:: meta["segments_per_sample"]]),
             segments_per_sample=meta["segments_per_sample"],
             report=meta["report"],
@@ -125,9 +143,16 @@ class EncodedSubset:
     def segments(self, sample: int) -> list[Segment]:
         return self._store.segments(int(self._samples[sample]))
 
+    def wrapped(self, block: int) -> EncodedStore:
+        """EncodedStore.wrapped of these samples alone."""
+        pieces = [segment for sample in range(len(self)) for segment in self.segments(sample)]
+        ids = np.concatenate([piece.input_ids for piece in pieces])
+        labels = np.concatenate([piece.labels for piece in pieces])
+        return dataclasses.replace(self._store, ids=ids, labels=labels, weights=None).wrapped(block)
 
-def write_store(folder: Path, encoded: Iterable[Encoded], report: dict[str, Any]) -> EncodedStore:
-    """Write all samples, then rename into place. report is saved as it is once the iterable has run out.
+
+def write_store(folder: Path, encoded: Iterable[tuple[int, Encoded]], report: dict[str, Any]) -> EncodedStore:
+    """Write all (input number, sample) pairs, then rename into place. report is saved as it is once they have run out.
 
     Raises DataError where samples differ in their number of segments or the disk is full.
     """
@@ -145,12 +170,12 @@ def write_store(folder: Path, encoded: Iterable[Encoded], report: dict[str, Any]
     return EncodedStore.open(folder)
 
 
-def _write_arrays(draft: Path, encoded: Iterable[Encoded]) -> dict[str, Any]:
-    offsets, values = [0], []
+def _write_arrays(draft: Path, encoded: Iterable[tuple[int, Encoded]]) -> dict[str, Any]:
+    offsets, values, rows = array("q", [0]), array("f"), array("q")
     per_sample: int | None = None
     weighted = False
     with (draft / "ids").open("wb") as ids, (draft / "labels").open("wb") as labels, (draft / "weights").open("wb") as weights:
-        for item in encoded:
+        for row, item in encoded:
             if per_sample is None:
                 per_sample = len(item.segments)
             elif per_sample != len(item.segments):
@@ -163,10 +188,12 @@ def _write_arrays(draft: Path, encoded: Iterable[Encoded]) -> dict[str, Any]:
                 loss_factor.astype(np.float32, copy=False).tofile(weights)
                 offsets.append(offsets[-1] + segment.num_tokens)
             values.append(item.value)
+            rows.append(row)
     if not weighted:
         (draft / "weights").unlink()
-    np.asarray(offsets, np.int64).tofile(draft / "offsets")
-    np.asarray(values, np.float32).tofile(draft / "values")
+    for name, numbers in (("offsets", offsets), ("values", values), ("rows", rows)):
+        with (draft / name).open("wb") as file:
+            numbers.tofile(file)
     sizes = {name: (draft / name).stat().st_size // np.dtype(dtype).itemsize for name, dtype in ARRAYS.items() if (draft / name).exists()}
     return {"segments_per_sample": per_sample or 1, "sizes": sizes}
 

@@ -7,10 +7,13 @@ prompt nor the end-of-turn off an answer: the cut falls before them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from luthier.errors import DataError
-from luthier.templates.base import Template, Turn
-from luthier.types import Conversation, Message, Origin
+from luthier.types import Conversation, Message, Origin, Turn
+
+if TYPE_CHECKING:
+    from luthier.templates.base import Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from luthier.config import Config
 from luthier.errors import DataError
 from luthier.stages.loss import nll_output
-from luthier.templates.base import Template
 from luthier.types import Batch, Encoded, LossOutput, Segment, Text
+
+if TYPE_CHECKING:
+    from luthier.models.score import Scorer
+    from luthier.templates.base import Template
 
 
 class Pretrain:
@@ -47,7 +51,7 @@ class Pretrain:
         blocks = [ids[start : start + config.cutoff_len] for start in range(0, len(ids), config.cutoff_len)]
         return [_encoded(block) for block in blocks if len(block) > 1]
 
-    def loss(self, scorer, batch: Batch) -> LossOutput:
+    def loss(self, scorer: Scorer, batch: Batch) -> LossOutput:
         return nll_output(scorer, batch, self._config.label_smoothing_factor if scorer.training else 0.0)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from luthier.config import Config
 from luthier.stages.length import Frame, fit, frame_of
 from luthier.stages.loss import nll_output
-from luthier.templates.base import Template, Turn
-from luthier.types import IGNORE_INDEX, Batch, Conversation, Encoded, LossOutput, Segment
+from luthier.types import IGNORE_INDEX, Batch, Conversation, Encoded, LossOutput, Segment, Turn
+
+if TYPE_CHECKING:
+    from luthier.models.score import Scorer
+    from luthier.templates.base import Template
 
 
 class SupervisedFineTuning:
@@ -39,7 +43,7 @@ class SupervisedFineTuning:
             encoded[0] = Encoded(segments=encoded[0].segments, cut_tokens=cut)
         return [item for item in encoded if (item.segments[0].labels[1:] != IGNORE_INDEX).any()]
 
-    def loss(self, scorer, batch: Batch) -> LossOutput:
+    def loss(self, scorer: Scorer, batch: Batch) -> LossOutput:
         return nll_output(scorer, batch, self._config.label_smoothing_factor if scorer.training else 0.0)
 
 

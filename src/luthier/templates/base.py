@@ -11,26 +11,9 @@ conversation, equal to the vendor's rendering where there is one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from luthier.types import Conversation, Message
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """One assistant turn as token ids.
-
-    prompt: what comes before the answer since the last turn, the generation header included (system, tools, user, tool results).
-    answer: the assistant's words and its end-of-turn token(s); empty for a conversation that waits for an answer.
-    tail: what the template puts after the end of the turn (a newline in ChatML), in no case learned.
-    weight: loss factor of the answer (Message.weight, 1 where that is None).
-    """
-
-    prompt: tuple[int, ...]
-    answer: tuple[int, ...]
-    tail: tuple[int, ...] = ()
-    weight: float = 1.0
+from luthier.types import Conversation, Message, Turn
 
 
 class Template(Protocol):

@@ -1,0 +1,153 @@
+"""Checkpoints: everything that the next step depends on, written beside and renamed into place, proved whole by checksums.
+
+A checkpoint folder holds the model as the adapter saves it, the tokenizer (both loadable by anyone), and trainer/:
+    tensors.safetensors   optimizer moments and random-number states
+    state.json            step, schedule, counters
+manifest.json names every file with its size and SHA-256; without a right one a folder is no checkpoint. No pickle anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from luthier.errors import CheckpointError
+
+MANIFEST = "manifest.json"
+STATE = "trainer/state.json"
+TENSORS = "trainer/tensors.safetensors"
+
+
+def write(folder: Path, save_files: Callable[[Path], None], state: Mapping[str, Any] | None, tensors: Mapping[str, torch.Tensor]) -> None:
+    """save_files(draft) writes the model; state None leaves the trainer's part out (save_only_model).
+
+    The folder appears whole or not at all. Raises CheckpointError where the disk is full or not writable.
+    """
+    draft = folder.parent / f".{folder.name}.draft"
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        save_files(draft)
+        if state is not None:
+            (draft / "trainer").mkdir()
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft / TENSORS)
+            (draft / STATE).write_text(json.dumps(state), encoding="utf-8")
+        files = sorted(path for path in draft.rglob("*") if path.is_file())
+        manifest = {str(path.relative_to(draft)): {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files}
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        for path in (*files, draft / MANIFEST):
+            _sync(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(draft, folder)
+        _sync(folder.parent)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        free = shutil.disk_usage(folder.parent).free / 2**30
+        raise CheckpointError(
+            f"cannot write the checkpoint {folder}: {error}", f"{free:.2f} GiB are free there. Earlier checkpoints are untouched."
+        ) from error
+
+
+def fault(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, or None for a whole one."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return f"{MANIFEST} is missing or broken"
+    for name, entry in manifest.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != entry["bytes"]:
+            return f"{name} has {path.stat().st_size} bytes, not {entry['bytes']}"
+        if _sha256(path) != entry["sha256"]:
+            return f"{name} has changed since it was written"
+    return None
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """State and tensors of a checkpoint. Raises CheckpointError for one without them (save_only_model)."""
+    if not (folder / STATE).exists():
+        raise CheckpointError(
+            f"{folder} holds a model but no optimizer state.", "It was saved with save_only_model: give it as adapter_name_or_path instead."
+        )
+    return json.loads((folder / STATE).read_text(encoding="utf-8")), load_file(folder / TENSORS)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, torch.Tensor]:
+    """The optimizer's state as "optimizer/<parameter>/<key>". names: id(parameter) -> name. Raises CheckpointError for a state
+    that is not made of tensors."""
+    tensors = {}
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if value is None:
+                continue
+            if not isinstance(value, torch.Tensor):
+                value = torch.tensor(value)
+            tensors[f"optimizer/{names[id(parameter)]}/{key}"] = value
+    return tensors
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str], tensors: Mapping[str, torch.Tensor]) -> None:
+    """What optimizer_tensors gave, back in place; moments move to their parameter's device."""
+    parameters = {names[id(p)]: p for group in optimizer.param_groups for p in group["params"]}
+    for full_name, tensor in tensors.items():
+        if not full_name.startswith("optimizer/"):
+            continue
+        name, _, key = full_name.removeprefix("optimizer/").rpartition("/")
+        if name not in parameters:
+            raise CheckpointError(f"the checkpoint holds optimizer state of {name}, which does not learn here.", "Resume with the config of the run.")
+        parameter = parameters[name]
+        stays = key == "step" and not optimizer.defaults.get("fused")
+        optimizer.state[parameter][key] = tensor.clone() if stays else tensor.to(parameter.device, copy=True)
+
+
+def random_states(device: torch.device) -> dict[str, torch.Tensor]:
+    """The states of every random-number generator that a training draws from, as byte tensors."""
+    states = {"random/torch": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["random/cuda"] = torch.cuda.get_rng_state(device)
+    name, keys, at, has_gauss, gauss = np.random.get_state()
+    text = json.dumps([name, keys.tolist(), at, has_gauss, gauss])
+    states["random/numpy"] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+    states["random/python"] = torch.frombuffer(bytearray(json.dumps(random.getstate()).encode()), dtype=torch.uint8)
+    return states
+
+
+def restore_random(tensors: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(tensors["random/torch"])
+    if device.type == "cuda" and "random/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random/cuda"], device)
+    name, keys, at, has_gauss, gauss = json.loads(bytes(tensors["random/numpy"].tolist()))
+    np.random.set_state((name, np.array(keys, np.uint32), at, has_gauss, gauss))
+    version, internal, gauss_next = json.loads(bytes(tensors["random/python"].tolist()))
+    random.setstate((version, tuple(internal), gauss_next))
+
+
+def parameter_names(model: nn.Module) -> dict[int, str]:
+    return {id(parameter): name for name, parameter in model.named_parameters()}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,442 @@
+"""The training loop: steps until done, evaluating, logging and saving on the way; resumed bit for bit from any checkpoint.
+
+What enters: a stage, a model with its adapter attached, a Loader, evaluation stores, a Run. What leaves: the trained model in
+place, metrics in the run, a summary. It never prints (callbacks do), and nothing in it knows one stage from another.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from luthier.config import Config
+from luthier.errors import CheckpointError, TrainingError
+from luthier.runs import Run
+from luthier.trainer import checkpoint as checkpoints
+from luthier.trainer.callbacks.base import Callback, Progress
+from luthier.trainer.memory import is_out_of_memory, peak_memory_bytes
+from luthier.trainer.optimizers import make_optimizer
+from luthier.trainer.parallel import Parallel
+from luthier.trainer.schedules import make_schedule
+
+if TYPE_CHECKING:
+    from luthier.adapters.base import Adapter
+    from luthier.batches.loader import EvaluationLoader, Loader, Step
+    from luthier.models.score import Scorer
+    from luthier.runtime.precision import Precision
+    from luthier.stages.base import Stage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Window:
+    """What has happened since the last log row; saved with checkpoints, so a resumed run writes the same rows."""
+
+    loss: float = 0.0
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+
+
+class Trainer:
+    """micro_batch_tokens: how many tokens go through the model at once.  save_model(folder): writes model, tokenizer, template.
+    identity: what must be equal for a checkpoint to be resumed (data, model, the keys that change numbers), as plain JSON.
+    stop_asked: polled after every step."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        stage: Stage,
+        model: nn.Module,
+        adapter: Adapter,
+        scorer: Scorer,
+        loader: Loader,
+        evaluations: Mapping[str, EvaluationLoader],
+        run: Run,
+        callbacks: Sequence[Callback],
+        parallel: Parallel,
+        precision: Precision,
+        micro_batch_tokens: int,
+        save_model: Callable[[Path], None],
+        identity: Mapping[str, Any],
+        stop_asked: Callable[[], bool] = lambda: False,
+    ):
+        self.config = config
+        self.stage, self.model, self.adapter, self.scorer = stage, model, adapter, scorer
+        self.loader, self.evaluations = loader, evaluations
+        self.run, self.callbacks = run, callbacks if parallel.is_main else ()
+        self.parallel, self.precision = parallel, precision
+        self.micro_batch_tokens = micro_batch_tokens
+        self._save_model, self._identity, self._stop_asked = save_model, dict(identity), stop_asked
+        self.progress = Progress(total_steps=total_steps(config, loader))
+        self.progress.num_epochs = self.progress.total_steps / loader.steps_per_epoch
+        self.optimizer = make_optimizer(model, config)
+        self.schedule = make_schedule(self.optimizer, config, self.progress.total_steps)
+        self._learning = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._scaler = torch.amp.GradScaler(parallel.device.type, enabled=precision.grad_scaler)
+        self._window = Window()
+        self._evaluations_without_gain = 0
+        self._elapsed_s = 0.0
+        self._every = {name: _every(getattr(config, f"{name}_steps"), self.progress.total_steps) for name in ("logging", "save")}
+        self._every["eval"] = _every(config.eval_steps or config.logging_steps, self.progress.total_steps)
+
+    # ---- the loop -----------------------------------------------------------------------------------------------------
+
+    def fit(self) -> dict[str, Any]:
+        """Train to the end, a stop, or early stopping; returns the summary of train_results.json.
+
+        Raises TrainingError where the loss is no number any more or one sample does not fit the memory.
+        """
+        progress = self.progress
+        self._resume()
+        self._call("on_train_begin")
+        first_step, began = progress.step, time.perf_counter()
+        tokens_before = progress.tokens_seen
+        state, reason = "finished", None
+        self.model.train()
+        if self.config.eval_on_start and progress.step == 0:
+            self._evaluate_and_log()
+        try:
+            while progress.step < progress.total_steps and state == "finished":
+                self._step(self.loader.step(progress.step))
+                epoch_ends = progress.step % self.loader.steps_per_epoch == 0 or progress.step == progress.total_steps
+                if self._due("logging", epoch_ends) or (self.config.logging_first_step and progress.step == 1):
+                    self._log(self._window_row())
+                if self.evaluations and self._due("eval", epoch_ends):
+                    self._evaluate_and_log()
+                    if self._out_of_patience():
+                        state, reason = "stopped early", f"{self._metric} has not improved in {self.config.early_stopping_steps} evaluations"
+                if self._wants_stop():
+                    state, reason = "stopped", "asked to stop"
+                if self._due("save", epoch_ends) or (state == "stopped" and self.config.save_strategy != "no"):
+                    self._save()
+            if self._window.steps:
+                self._log(self._window_row())
+            if self.config.save_strategy != "no" and not self.run.checkpoint(progress.step).exists():
+                self._save()
+            if self.config.load_best_model_at_end and progress.best_step is not None and state != "stopped":
+                self._load_best()
+        except Exception as error:
+            self._call("on_train_end", {"state": "failed", "reason": str(error)})
+            raise
+        seconds = time.perf_counter() - began
+        summary = {
+            "state": state,
+            "reason": reason,
+            "step": progress.step,
+            "epoch": progress.epoch,
+            "train_loss": self._mean_loss(),
+            "train_runtime": round(self._elapsed_s + seconds, 3),
+            "train_steps_per_second": round((progress.step - first_step) / max(seconds, 1e-9), 3),
+            "train_tokens_per_second": round((progress.tokens_seen - tokens_before) / max(seconds, 1e-9), 1),
+            "num_input_tokens_seen": progress.tokens_seen,
+            "peak_memory_bytes": peak_memory_bytes(self.parallel.device),
+        }
+        if progress.best_step is not None:
+            summary |= {"best_step": progress.best_step, f"best_{self._metric}": progress.best_metric}
+        self._call("on_train_end", summary)
+        return summary
+
+    def _step(self, step: Step) -> None:
+        """One optimizer step on all ranks."""
+        began = time.perf_counter()
+        loss, metrics = self._gradients(step)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {step.number + 1}: the training stopped. {self._last_good()}",
+                f"Lower learning_rate (now {self.config.learning_rate:g}), add warmup_ratio, or use float32 or bf16 instead of fp16.",
+            )
+        self._scaler.unscale_(self.optimizer)
+        limit = self.config.max_grad_norm if self.config.max_grad_norm else math.inf
+        norm = float(nn.utils.clip_grad_norm_(self._learning, limit))
+        if not math.isfinite(norm) and not self._scaler.is_enabled():
+            raise TrainingError(
+                f"the gradient is {norm} at step {step.number + 1}: the training stopped. {self._last_good()}",
+                f"Lower learning_rate (now {self.config.learning_rate:g}) or check the data of this step.",
+            )
+        rate = self.schedule.get_last_lr()[0]
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        progress = self.progress
+        progress.step = step.number + 1
+        progress.epoch = step.epoch
+        progress.tokens_seen += step.tokens
+        progress.supervised_tokens_seen += step.supervised
+        seconds = time.perf_counter() - began
+        window = self._window
+        window.loss += loss
+        window.steps += 1
+        window.tokens += step.tokens
+        window.seconds += seconds
+        for name, (total, count) in metrics.items():
+            entry = window.metrics.setdefault(name, [0.0, 0.0])
+            entry[0] += total
+            entry[1] += count
+        self._last = {"grad_norm": norm, "learning_rate": rate}
+        shown = {"loss": loss, **self._last, "tokens_per_second": step.tokens / seconds, "step_time_s": seconds}
+        self._call("on_step_end", shown)
+
+    def _gradients(self, step: Step) -> tuple[float, dict[str, tuple[float, float]]]:
+        """Gradients of the step's mean loss, summed over the ranks; where memory runs out, again with half the tokens at once."""
+        random_state = checkpoints.random_states(self.parallel.device)
+        while True:
+            try:
+                return self._accumulate(step)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error) or self.parallel.world_size > 1:
+                    raise
+                longest = int(self.loader.store.lengths[step.samples].max())
+                if self.micro_batch_tokens <= longest:
+                    raise TrainingError(
+                        f"out of memory at step {step.number + 1}: one sample of {longest} tokens does not fit.",
+                        f"Lower cutoff_len (now {self.config.cutoff_len}) to {longest // 2}, set gradient_checkpointing: on, "
+                        "or train a quantised base or a smaller model.",
+                    ) from error
+                self.micro_batch_tokens = max(longest, self.micro_batch_tokens // 2)
+            logger.warning("out of memory: the step is done again with %d tokens at once; nothing is lost", self.micro_batch_tokens)
+            self.optimizer.zero_grad(set_to_none=True)
+            checkpoints.restore_random(random_state, self.parallel.device)
+            if self.parallel.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _accumulate(self, step: Step) -> tuple[float, dict[str, tuple[float, float]]]:
+        parallel = self.parallel
+        units = max(1, step.supervised if self.stage.unit == "token" else len(step.samples))
+        totals: list[torch.Tensor] = []
+        sums: dict[str, tuple[torch.Tensor | float, torch.Tensor | float]] = {}
+        for batch in self.loader.batches(
+            step, max_tokens=self.micro_batch_tokens, device=parallel.device, rank=parallel.rank, world_size=parallel.world_size
+        ):
+            with self.precision.context():
+                output = self.stage.loss(self.scorer, batch)
+            self._scaler.scale(output.total / units).backward()
+            totals.append(output.total.detach())
+            for name, (total, count) in output.metrics.items():
+                before = sums.get(name, (0.0, 0.0))
+                sums[name] = (before[0] + total, before[1] + count)
+        parallel.sum_gradients(self._learning)
+        loss = float(torch.stack(totals).sum()) / units if totals else 0.0
+        numbers = parallel.sum_numbers([loss, *(float(x) for pair in sums.values() for x in pair)])
+        return numbers[0], {name: (numbers[1 + 2 * i], numbers[2 + 2 * i]) for i, name in enumerate(sums)}
+
+    # ---- evaluating ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Mean loss over each evaluation set: eval_loss, or eval_<name>_loss and their mean where there are several."""
+        self.model.eval()
+        tokens = self.micro_batch_tokens * 2  # no gradients are kept
+        groups = {name: loader.groups(tokens) for name, loader in self.evaluations.items()}
+        self._call("on_evaluate_begin", sum(map(len, groups.values())))
+        began, done, metrics = time.perf_counter(), 0, {}
+        for name, loader in self.evaluations.items():
+            prefix = "eval" if len(self.evaluations) == 1 else f"eval_{name}"
+            sums: dict[str, list[float]] = {"loss": [0.0, 0.0]}
+            for number, group in enumerate(groups[name]):
+                done += 1
+                if number % self.parallel.world_size == self.parallel.rank:
+                    self._add_evaluation(sums, loader, group)
+                self._call("on_evaluate_step", done)
+            flat = self.parallel.sum_numbers([x for pair in sums.values() for x in pair])
+            for i, key in enumerate(sums):
+                if key == "loss" or self.config.compute_accuracy:
+                    metrics[f"{prefix}_{key}"] = flat[2 * i] / max(1.0, flat[2 * i + 1])
+        if len(self.evaluations) > 1:
+            losses = [metrics[f"eval_{name}_loss"] for name in self.evaluations]
+            metrics["eval_loss"] = sum(losses) / len(losses)
+        if self.stage.name == "pt":
+            metrics["eval_perplexity"] = math.exp(min(metrics["eval_loss"], 700.0))
+        metrics["eval_runtime"] = round(time.perf_counter() - began, 3)
+        self._call("on_evaluate_end", metrics)
+        self.model.train()
+        return metrics
+
+    def _add_evaluation(self, sums: dict[str, list[float]], loader: EvaluationLoader, group: Any) -> None:
+        with self.precision.context():
+            output = self.stage.loss(self.scorer, loader.batch(group, self.parallel.device))
+        count = int(loader.store.supervised[group].sum()) if self.stage.unit == "token" else len(group)
+        for key, (total, number) in {"loss": (output.total, count), **output.metrics}.items():
+            entry = sums.setdefault(key, [0.0, 0.0])
+            entry[0] += float(total)
+            entry[1] += float(number)
+
+    def _evaluate_and_log(self) -> None:
+        metrics = self.evaluate()
+        value = metrics.get(self._metric)
+        if value is not None:
+            better = self.progress.best_metric is None or (value - self.progress.best_metric) * self._sign > 0
+            if better:
+                self.progress.best_metric, self.progress.best_step = value, self.progress.step
+            self._evaluations_without_gain = 0 if better else self._evaluations_without_gain + 1
+        self._log({key: value for key, value in metrics.items() if key != "eval_runtime"} | {"eval_runtime": metrics["eval_runtime"]})
+
+    @property
+    def _metric(self) -> str:
+        name = self.config.metric_for_best_model or "loss"
+        return name if name.startswith("eval_") else f"eval_{name}"
+
+    @property
+    def _sign(self) -> int:
+        greater = self.config.greater_is_better
+        return 1 if (greater if greater is not None else not self._metric.endswith(("loss", "perplexity"))) else -1
+
+    def _out_of_patience(self) -> bool:
+        patience = self.config.early_stopping_steps
+        return patience is not None and self._evaluations_without_gain >= patience
+
+    # ---- logging ------------------------------------------------------------------------------------------------------
+
+    def _window_row(self) -> dict[str, Any]:
+        window, self._window = self._window, Window()
+        row = {"loss": window.loss / window.steps, **self._last}
+        row |= {name: total / max(1.0, count) for name, (total, count) in window.metrics.items() if name != "accuracy" or self.config.compute_accuracy}
+        return row | {"tokens_per_second": round(window.tokens / max(window.seconds, 1e-9), 1)}
+
+    def _log(self, row: dict[str, Any]) -> None:
+        progress = self.progress
+        row = {
+            "step": progress.step,
+            "total_steps": progress.total_steps,
+            "epoch": round(progress.epoch, 6),
+            **row,
+            "tokens_seen": progress.tokens_seen,
+            "supervised_tokens_seen": progress.supervised_tokens_seen,
+            "elapsed_s": round(self._elapsed(), 3),
+        }
+        if self.config.include_num_input_tokens_seen:
+            row["num_input_tokens_seen"] = progress.tokens_seen
+        if self.parallel.is_main:
+            self.run.append_metrics(row)
+        self._call("on_log", row)
+
+    def _elapsed(self) -> float:
+        return self._elapsed_s + (time.perf_counter() - self._began)
+
+    def _mean_loss(self) -> float | None:
+        rows = [row["loss"] for row in self.run.read_metrics() if "loss" in row] if self.parallel.is_main else []
+        return sum(rows) / len(rows) if rows else None
+
+    def _call(self, hook: str, *args: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(self.progress, *args)
+
+    def _due(self, what: str, epoch_ends: bool) -> bool:
+        strategy = getattr(self.config, f"{what}_strategy")
+        if strategy == "epoch":
+            return epoch_ends
+        if what == "save" and strategy == "best":
+            return self.progress.best_step == self.progress.step
+        return strategy == "steps" and self.progress.step % self._every[what] == 0
+
+    def _wants_stop(self) -> bool:
+        return self.parallel.any(self._stop_asked() or (self.parallel.is_main and self.run.stop_requested()))
+
+    # ---- saving and resuming ------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        if self.parallel.is_main:
+            folder = self.run.checkpoint(self.progress.step)
+            state = tensors = None
+            if not self.config.save_only_model:
+                names = checkpoints.parameter_names(self.model)
+                tensors = checkpoints.optimizer_tensors(self.optimizer, names) | checkpoints.random_states(self.parallel.device)
+                state = {
+                    "identity": self._identity,
+                    "progress": asdict(self.progress),
+                    "schedule": self.schedule.state_dict(),
+                    "scaler": self._scaler.state_dict(),
+                    "window": asdict(self._window),
+                    "evaluations_without_gain": self._evaluations_without_gain,
+                    "elapsed_s": self._elapsed(),
+                }
+            checkpoints.write(folder, self._save_model, state, tensors or {})
+            self._call("on_save", folder)
+            self._forget_old()
+        self.parallel.barrier()
+
+    def _forget_old(self) -> None:
+        limit = self.config.save_total_limit
+        if not limit:
+            return
+        best = self.run.checkpoint(self.progress.best_step) if self.progress.best_step is not None else None
+        keep_best = best if self.config.load_best_model_at_end else None
+        others = [folder for folder in self.run.checkpoints() if folder != keep_best]
+        room = max(1, limit - (keep_best is not None and keep_best.exists() and limit > 1))
+        for folder in others[room:]:
+            shutil.rmtree(folder)
+
+    def _resume(self) -> None:
+        self._began = time.perf_counter()
+        for folder in self.run.resume_checkpoints():
+            wrong = checkpoints.fault(folder)
+            if wrong:
+                logger.warning("%s is not used: %s. The checkpoint before it is taken.", folder, wrong)
+                continue
+            self._restore(folder)
+            if self.parallel.is_main:
+                self.run.truncate_metrics(self.progress.step)
+            logger.info("resumed from %s", folder)
+            return
+
+    def _restore(self, folder: Path) -> None:
+        state, tensors = checkpoints.read(folder)
+        differing = [key for key, value in self._identity.items() if state["identity"].get(key) != value]
+        if differing:
+            was = "; ".join(f"{key}: {state['identity'].get(key)} there, {self._identity[key]} here" for key in differing[:3])
+            raise CheckpointError(
+                f"{folder} belongs to a training with other settings ({was}).",
+                "Give the settings of that run, or start anew with overwrite_output_dir: true or another output_dir.",
+            )
+        self.adapter.load(self.model, folder)
+        checkpoints.restore_optimizer(self.optimizer, checkpoints.parameter_names(self.model), tensors)
+        self.schedule.load_state_dict(state["schedule"])
+        for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr()):
+            group["lr"] = rate
+        self._scaler.load_state_dict(state["scaler"])
+        for name, value in state["progress"].items():
+            setattr(self.progress, name, value)
+        self._window = Window(**state["window"])
+        self._evaluations_without_gain = state["evaluations_without_gain"]
+        self._elapsed_s = state["elapsed_s"]
+        self._last = {}
+        checkpoints.restore_random(tensors, self.parallel.device)
+
+    def _load_best(self) -> None:
+        best = self.run.checkpoint(self.progress.best_step)
+        if not best.exists():
+            raise CheckpointError(f"the best checkpoint {best} is gone.", "Save as often as you evaluate: save_steps = eval_steps.")
+        self.adapter.load(self.model, best)
+
+    def _last_good(self) -> str:
+        kept = next((folder for folder in self.run.checkpoints() if checkpoints.fault(folder) is None), None)
+        return f"The last good checkpoint is {kept}." if kept else "No checkpoint had been saved yet."
+
+
+def total_steps(config: Config, loader: Loader) -> int:
+    """max_steps where given, else num_train_epochs (fractional epochs count) times the steps of an epoch."""
+    if config.max_steps and config.max_steps > 0:
+        return config.max_steps
+    return max(1, math.ceil(config.num_train_epochs * loader.steps_per_epoch))
+
+
+def _every(steps: float, total: int) -> int:
+    """A number of steps; a value below 1 is a share of the training."""
+    return max(1, math.ceil(total * steps)) if 0 < steps < 1 else max(1, int(steps))
+
+
+def trainable(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(p.numel() for p in parameters if p.requires_grad)

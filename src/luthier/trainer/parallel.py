@@ -1,0 +1,84 @@
+"""Several processes, one training: each takes its share of a step's samples; gradients are summed.
+
+Started by torchrun (its environment says rank and world size); one process where there is none. The loss of a step is a sum
+divided by the count of the whole step, so the sum of the ranks' gradients is the gradient of one process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+BUCKET_BYTES = 64 * 2**20
+
+
+class Parallel:
+    """rank 0 of 1 unless torchrun started us. timeout_s: how long a rank waits for the others (ddp_timeout)."""
+
+    def __init__(self, device: torch.device, timeout_s: float = 1800.0):
+        self.world_size = int(os.environ.get("WORLD_SIZE", 1))
+        self.rank = int(os.environ.get("RANK", 0))
+        self.device = device
+        if self.world_size > 1 and not dist.is_initialized():
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=timedelta(seconds=min(timeout_s, 10 * 365 * 86400)))
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Replace each gradient by its sum over the ranks, in place; a parameter without gradient counts as zero."""
+        if self.world_size == 1:
+            return
+        bucket: list[Tensor] = []
+        size = 0
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            if bucket and (size > BUCKET_BYTES or bucket[0].dtype != parameter.grad.dtype):
+                self._sum_bucket(bucket)
+                bucket, size = [], 0
+            bucket.append(parameter.grad)
+            size += parameter.grad.numel() * parameter.grad.element_size()
+        if bucket:
+            self._sum_bucket(bucket)
+
+    def _sum_bucket(self, bucket: list[Tensor]) -> None:
+        flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
+        dist.all_reduce(flat)
+        for gradient, piece in zip(bucket, flat.split([gradient.numel() for gradient in bucket])):
+            gradient.copy_(piece.view_as(gradient))
+
+    def sum_numbers(self, numbers: list[float]) -> list[float]:
+        """Element-wise sum over the ranks, in float64."""
+        if self.world_size == 1:
+            return numbers
+        tensor = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor)
+        return tensor.tolist()
+
+    def any(self, flag: bool) -> bool:
+        """Whether any rank says so; the same answer on all."""
+        return self.sum_numbers([float(flag)])[0] > 0
+
+    def same_everywhere(self, value: object) -> object:
+        """Rank 0's value (anything that pickles between our own processes: numbers, names), on every rank."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+    def barrier(self) -> None:
+        if self.world_size > 1:
+            dist.barrier()
+
+    def close(self) -> None:
+        if self.world_size > 1 and dist.is_initialized():
+            dist.destroy_process_group()

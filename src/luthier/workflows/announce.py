@@ -1,0 +1,118 @@
+"""What a person reads before the first step: what will happen, and the first sample with its learned part marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text as RichText
+
+from luthier.config import Config
+from luthier.runtime.files import size_text
+from luthier.runtime.logging import console, is_quiet
+from luthier.types import IGNORE_INDEX
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from luthier.batches.store import EncodedStore, EncodedSubset
+    from luthier.planner.base import Plan
+    from luthier.runtime.device import Device
+    from luthier.runtime.precision import Precision
+    from luthier.trainer.loop import Trainer
+
+SHOWN_TOKENS = 400
+
+
+def announce(
+    config: Config,
+    model: nn.Module,
+    trainer: Trainer,
+    learned: EncodedStore | EncodedSubset,
+    held_out: Mapping[str, EncodedStore | EncodedSubset],
+    device: Device,
+    precision: Precision,
+    plan: Plan,
+) -> None:
+    """One block on the console: model, parameters, samples, steps, batch, precision, forecast of memory and time."""
+    if is_quiet():
+        return
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="bold")
+    lines.add_column()
+    for name, value in facts(config, model, trainer, learned, held_out, device, precision, plan).items():
+        lines.add_row(name, value)
+    console().print(Panel(lines, title=f"luthier train: {config.stage}, {config.finetuning_type}", title_align="left", expand=False))
+
+
+def facts(
+    config: Config,
+    model: nn.Module,
+    trainer: Trainer,
+    learned: EncodedStore | EncodedSubset,
+    held_out: Mapping[str, EncodedStore | EncodedSubset],
+    device: Device,
+    precision: Precision,
+    plan: Plan,
+) -> dict[str, str]:
+    """The same as plain text by name."""
+    total = sum(p.numel() for p in model.parameters())
+    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    tokens, supervised = int(learned.lengths.sum()), int(learned.supervised.sum())
+    progress, loader = trainer.progress, trainer.loader
+    kind = "packed rows" if loader.num_units != len(learned) else "samples"
+    out = {
+        "model": f"{config.model_name_or_path}, {total:,} parameters",
+        "learns": f"{learning:,} parameters ({100 * learning / total:.2f} %)",
+        "data": f"{len(learned):,} samples, {tokens:,} tokens, {supervised:,} of them learned ({100 * supervised / max(1, tokens):.0f} %)",
+    }
+    if kind == "packed rows":
+        filled = 100 * tokens / (loader.num_units * config.cutoff_len)
+        out["packing"] = f"{len(learned):,} samples in {loader.num_units:,} rows of {config.cutoff_len}, {filled:.1f} % filled"
+    if held_out:
+        out["evaluation"] = ", ".join(f"{len(store):,} samples ({name})" for name, store in held_out.items())
+    batch = f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps} accumulated"
+    if trainer.parallel.world_size > 1:
+        batch += f" x {trainer.parallel.world_size} devices"
+    out["batch"] = f"{loader.samples_per_step} {kind} a step ({batch})"
+    out["steps"] = f"{progress.total_steps:,} ({progress.num_epochs:g} epochs of {loader.steps_per_epoch:,})"
+    out["precision"] = f"{precision} on {device.name or device}"
+    at_once = f"{plan.micro_batch_tokens:,} tokens at once"
+    out["memory"] = f"about {size_text(plan.peak_bytes)} ({at_once}{', activations made again' if plan.gradient_checkpointing else ''})"
+    if plan.step_s:
+        out["time"] = f"about {_duration(plan.step_s * progress.total_steps)}"
+    if plan.note:
+        out["note"] = plan.note
+    out["folder"] = str(trainer.run.folder)
+    return out
+
+
+def _duration(seconds: float) -> str:
+    """75 -> "1 min 15 s"; 7300 -> "2 h 1 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+
+
+def show_first_sample(store: EncodedStore | EncodedSubset, tokenizer: PreTrainedTokenizerBase) -> None:
+    """The first sample as text; what is learned in green, the rest dim."""
+    if is_quiet():
+        return
+    text = RichText()
+    for segment in store.segments(0):
+        ids, labels = segment.input_ids[:SHOWN_TOKENS], segment.labels[:SHOWN_TOKENS]
+        start = 0
+        for end in range(1, len(ids) + 1):
+            if end == len(ids) or (labels[end] == IGNORE_INDEX) != (labels[start] == IGNORE_INDEX):
+                learned = labels[start] != IGNORE_INDEX
+                piece = tokenizer.decode(ids[start:end].tolist(), skip_special_tokens=False)
+                text.append(f"[{piece}]" if learned else piece, style="green" if learned else "dim")
+                start = end
+        if segment.num_tokens > SHOWN_TOKENS:
+            text.append(f"\n... and {segment.num_tokens - SHOWN_TOKENS} tokens more", style="dim")
+    console().print(Panel(text, title="the first sample; what stands in [brackets] is learned", title_align="left", expand=False))

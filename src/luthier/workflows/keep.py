@@ -1,0 +1,59 @@
+"""What a checkpoint and a finished run carry besides weights: tokenizer, chat template, and how they were trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier import __version__
+from luthier.config import Config
+from luthier.runs import Run
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from luthier.adapters.base import Adapter
+    from luthier.templates.base import Template
+
+RECORD = "luthier.json"
+"""{"template": Template.describe(), "base_model", "stage", "finetuning_type"}: chat, predict and export follow it."""
+
+
+def saver(
+    config: Config, adapter: Adapter, model: nn.Module, tokenizer: PreTrainedTokenizerBase, template: Template
+) -> Callable[[Path], None]:
+    """A function that writes model, tokenizer with its chat template, and the record into an existing folder."""
+
+    def save(folder: Path) -> None:
+        adapter.save(model, folder)
+        tokenizer.chat_template = template.jinja()
+        tokenizer.save_pretrained(folder)
+        record = {
+            "template": dict(template.describe()),
+            "base_model": config.model_name_or_path,
+            "stage": config.stage,
+            "finetuning_type": config.finetuning_type,
+            "luthier": __version__,
+        }
+        (folder / RECORD).write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
+
+    return save
+
+
+def save_final(run: Run, save: Callable[[Path], None]) -> None:
+    """The trained model at the root of the run folder, each file replaced in one step."""
+    draft = run.folder / ".model.draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    save(draft)
+    for path in draft.iterdir():
+        target = run.folder / path.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(path, target)
+    draft.rmdir()

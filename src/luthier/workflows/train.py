@@ -1,0 +1,166 @@
+"""Dataset file -> rows -> samples -> ids + labels -> batches -> stage loss -> checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from luthier.adapters import ADAPTERS
+from luthier.batches.loader import EvaluationLoader, Loader
+from luthier.batches.pack import pack
+from luthier.batches.store import EncodedStore, EncodedSubset
+from luthier.config import Config
+from luthier.models.load import load_config_of_model, load_model
+from luthier.models.score import Scorer
+from luthier.models.tokenizer import load_tokenizer
+from luthier.runs import Run
+from luthier.runtime.device import pick_device
+from luthier.runtime.logging import log_to_file
+from luthier.runtime.precision import training_precision
+from luthier.runtime.seeds import set_seed
+from luthier.stages import STAGES
+from luthier.templates import find_template
+from luthier.trainer.callbacks import make_callbacks
+from luthier.trainer.loop import Trainer
+from luthier.trainer.parallel import Parallel
+from luthier.trainer.signals import StopSignals
+from luthier.workflows.announce import announce, show_first_sample
+from luthier.workflows.encode import encode_dataset
+from luthier.workflows.keep import save_final, saver
+
+if TYPE_CHECKING:
+    from luthier.runtime.device import Device
+
+logger = logging.getLogger(__name__)
+
+NUMBERS = (
+    "stage", "finetuning_type", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_ratio", "warmup_steps", "weight_decay",
+    "optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "seed", "data_seed", "disable_shuffling",
+    "lora_rank", "lora_alpha", "lora_dropout", "lora_target", "use_rslora", "use_dora", "pissa_init", "loraplus_lr_ratio",
+    "freeze_trainable_layers", "freeze_trainable_modules", "neftune_noise_alpha", "label_smoothing_factor", "val_size",
+)  # fmt: skip
+"""Keys that must be the same for a checkpoint to be gone on from (those of the data are in its fingerprint)."""
+
+
+def train(config: Config) -> Run:
+    """Train as config says; returns the finished (or stopped) run. Raises LuthierError for whatever the user can mend."""
+    device = pick_device(config)
+    parallel = Parallel(device.torch, config.ddp_timeout)
+    try:
+        if parallel.is_main:
+            run = Run.create(config)
+        folder = parallel.same_everywhere(str(run.folder) if parallel.is_main else None)
+        run = run if parallel.is_main else Run(Path(folder))
+        with run if parallel.is_main else nullcontext(), log_to_file(run.log_file) if parallel.is_main else nullcontext():
+            _train(config, run, device, parallel)
+    finally:
+        parallel.close()
+    return run
+
+
+def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None:
+    set_seed(config.seed)
+    tokenizer = load_tokenizer(config)
+    template = find_template(config, tokenizer)
+    stage = STAGES[config.stage](config)
+    model_config = load_config_of_model(config)
+    precision = training_precision(config, device, getattr(model_config, "dtype", None))
+    if precision.note:
+        logger.warning("%s", precision.note)
+
+    def encode(names: list[str] | None, part: str = "train") -> EncodedStore:
+        return encode_dataset(config, names, stage, template, tokenizer, part=part)
+
+    if not parallel.is_main:
+        parallel.barrier()  # rank 0 fills the token cache, the others read it
+    learned, held_out = datasets(config, encode)
+    if parallel.is_main:
+        parallel.barrier()
+
+    model = load_model(config, device=device.torch, dtype=precision.param_dtype, for_training=True)
+    adapter = ADAPTERS[config.finetuning_type](config)
+    net = adapter.attach(model)
+    scorer = Scorer(net, neftune_alpha=config.neftune_noise_alpha)
+    loader = make_loader(config, learned, parallel.world_size)
+    plan = fit_memory(config, scorer, learned, device)
+    if plan.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    run.start() if parallel.is_main else None
+    with StopSignals() as signals:
+        trainer = Trainer(
+            config,
+            stage=stage,
+            model=net,
+            adapter=adapter,
+            scorer=scorer,
+            loader=loader,
+            evaluations={name: EvaluationLoader(store) for name, store in held_out.items()},
+            run=run,
+            callbacks=make_callbacks(config, run),
+            parallel=parallel,
+            precision=precision,
+            micro_batch_tokens=plan.micro_batch_tokens,
+            save_model=saver(config, adapter, net, tokenizer, template),
+            identity=identity(config, learned, loader, model_config),
+            stop_asked=signals.asked,
+        )
+        if parallel.is_main:
+            announce(config, net, trainer, learned, held_out, device, precision, plan)
+            show_first_sample(learned, tokenizer)
+        summary = trainer.fit()
+    if parallel.is_main:
+        save_final(run, saver(config, adapter, net, tokenizer, template))
+        if held_out and config.do_eval:
+            run.write_results("eval", trainer.evaluate())
+        run.write_results("train", {k: v for k, v in summary.items() if k not in ("state", "reason")})
+        run.update_status(state="stopped" if summary["state"] == "stopped" else "finished", reason=summary["reason"])
+
+
+def datasets(
+    config: Config, encode: Callable[..., EncodedStore]
+) -> tuple[EncodedStore | EncodedSubset, dict[str, EncodedStore | EncodedSubset]]:
+    """(what is learned, evaluation sets by name). encode(names, part) makes or opens a store."""
+    learned: EncodedStore | EncodedSubset = encode(None)
+    held_out: dict[str, EncodedStore | EncodedSubset] = {}
+    if config.eval_dataset:
+        if config.eval_on_each_dataset:
+            held_out = {name: encode([name], f"eval-{i}") for i, name in enumerate(config.eval_dataset)}
+        else:
+            held_out = {"eval": encode(config.eval_dataset, "eval")}
+    elif config.val_size:
+        learned, rest = learned.split(config.val_size, config.seed)
+        held_out = {"eval": rest}
+    if config.stage == "pt" and config.packing is not False and not config.neat_packing:
+        learned = learned.wrapped(config.cutoff_len)
+        held_out = {name: store.wrapped(config.cutoff_len) for name, store in held_out.items()}
+    return learned, held_out
+
+
+def make_loader(config: Config, store: EncodedStore | EncodedSubset, world_size: int) -> Loader:
+    """Batches as the user counts them: per_device_train_batch_size x gradient_accumulation_steps x devices a step."""
+    packs = config.packing or config.neat_packing
+    return Loader(
+        store,
+        samples_per_step=config.per_device_train_batch_size * config.gradient_accumulation_steps * world_size,
+        seed=config.seed if config.data_seed is None else config.data_seed,
+        shuffle=not config.disable_shuffling,
+        units=pack(np.asarray(store.lengths), config.cutoff_len) if packs and config.stage != "pt" or config.neat_packing else None,
+    )
+
+
+def identity(config: Config, store: EncodedStore | EncodedSubset, loader: Loader, model_config: Any) -> Mapping[str, Any]:
+    """What a checkpoint must share with a training that goes on from it."""
+    shape = hashlib.sha256(json.dumps(model_config.to_dict(), sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return {
+        **{key: getattr(config, key) for key in NUMBERS},
+        "data": store.report["fingerprint"],
+        "samples_per_step": loader.samples_per_step,
+        "model": shape,
+    }
