@@ -1,0 +1,139 @@
+"""Which texts a Jinja chat template cannot tell apart: it copies them, whatever they say.
+
+In: the source of a chat template. Out: a test for ordinary texts, or none at all where the template does more with a text
+than joining, stripping, splitting at fixed words and looking for fixed words. When in doubt a text is not ordinary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from jinja2 import Environment, nodes
+from jinja2.exceptions import TemplateSyntaxError
+
+from luthier.templates.guard import RESERVED
+
+_FILTERS = {
+    "trim",
+    "tojson",
+    "string",
+    "items",
+    "join",
+    "list",
+    "default",
+    "safe",
+    "length",
+    "count",
+    "selectattr",
+    "rejectattr",
+    "reject",
+}
+_METHODS = {
+    "strip",
+    "lstrip",
+    "rstrip",
+    "split",
+    "rsplit",
+    "startswith",
+    "endswith",
+    "items",
+    "keys",
+    "values",
+    "get",
+    "append",
+}
+_STRIPS = {"strip", "lstrip", "rstrip"}
+_FUNCTIONS = {"raise_exception", "strftime_now", "namespace", "range", "dict"}
+
+
+class Ordinary:
+    """ordinary(text) is True only for a text that the template must copy as it is."""
+
+    def __init__(self, words: set[str]):
+        words = {word for word in words if word}
+        self._found = re.compile("|".join([RESERVED.pattern, *map(re.escape, sorted(words, key=len, reverse=True))]))
+
+    def __call__(self, text: str) -> bool:
+        return bool(text) and text == text.strip() and self._found.search(text) is None
+
+    @classmethod
+    def of(cls, source: str) -> Ordinary | None:
+        """None for a template whose treatment of texts cannot be vouched for."""
+        environment = Environment(extensions=["jinja2.ext.loopcontrols"])
+        try:
+            tree = environment.parse(source)
+        except TemplateSyntaxError:  # tags of an extension we do not know
+            return None
+        if any(_looks_inside(node) for node in _walk(tree)):
+            return None
+        return cls({word for node in _walk(tree) for word in _words(node)})
+
+
+def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
+    yield node
+    for child in node.iter_child_nodes():
+        yield from _walk(child)
+
+
+def _is_text(node: nodes.Node) -> bool:
+    """Whether an expression may be a message's text: it is called so, or is one of its parts."""
+    if isinstance(node, nodes.Name):
+        return "message" not in node.name and "tool" not in node.name and "loop" not in node.name
+    if isinstance(node, nodes.Getattr):
+        return node.attr not in ("messages", "tools", "tool_calls", "function", "arguments", "parameters")
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+        return node.arg.value not in ("messages", "tools", "tool_calls", "function", "arguments", "parameters")
+    return True
+
+
+def _looks_inside(node: nodes.Node) -> bool:
+    """Whether this step could give different results for two texts that hold none of the template's words."""
+    if isinstance(node, nodes.Filter):
+        if node.name in ("length", "count") and node.node is not None:
+            return _is_text(node.node)
+        return node.name not in _FILTERS
+    if isinstance(node, nodes.Call):
+        if isinstance(node.node, nodes.Getattr):
+            return (
+                node.node.attr not in _METHODS
+                or not all(isinstance(a, nodes.Const) for a in node.args)
+                and node.node.attr != "append"
+            )
+        return not isinstance(node.node, nodes.Name) or node.node.name not in _FUNCTIONS
+    if isinstance(node, nodes.Getitem):
+        if isinstance(node.arg, nodes.Slice):
+            return _is_text(node.node)
+        taken_apart = isinstance(node.node, nodes.Call)  # content.split('</think>')[0]: the words of split are known
+        return isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, int) and not taken_apart and _is_text(node.node)
+    return isinstance(
+        node, (nodes.Mul, nodes.Mod, nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.Include, nodes.Import)
+    )
+
+
+def _words(node: nodes.Node) -> Iterator[str]:
+    """Fixed words that decide what becomes of a text: compared, looked for, split at."""
+    if isinstance(node, nodes.Compare):
+        operands = [node.expr, *(operand.expr for operand in node.ops)]
+        if any(_is_role(operand) for operand in operands) or not any(_is_text(o) for o in operands if not _is_fixed(o)):
+            return  # message.role == 'user', 'tool_calls' in message
+    elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr not in _STRIPS | {"get"}:
+        operands = list(node.args)
+    elif isinstance(node, nodes.Test):
+        operands = list(node.args or ())
+    else:
+        return
+    for operand in operands:
+        for leaf in _walk(operand):
+            if isinstance(leaf, nodes.Const) and isinstance(leaf.value, str):
+                yield leaf.value
+
+
+def _is_role(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.Getattr):
+        return node.attr == "role"
+    return isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and node.arg.value == "role"
+
+
+def _is_fixed(node: nodes.Node) -> bool:
+    return isinstance(node, (nodes.Const, nodes.List, nodes.Tuple))

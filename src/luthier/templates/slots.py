@@ -1,0 +1,61 @@
+"""The texts of a named template, made ready for one tokenizer.
+
+In: a slot of a family file, such as "<|im_start|>user\\n{{content}}<|im_end|>\\n". Out: units, each tokenised on its own:
+text with a place for the content, or the id of a token. {{bos}}, {{eos}} and {{token:x}} are ids and so divide the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from luthier.templates.guard import Guard
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_SPECIAL = re.compile(r"\{\{(bos|eos|token:[^}]+)\}\}")
+CONTENT = "{{content}}"
+
+Unit = str | int  # finished text to tokenise, or a token id
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """parts: ids, and finished texts as (before, after) the content, or (text, None) where there is no content."""
+
+    parts: tuple[int | tuple[str, str | None], ...]
+
+    @classmethod
+    def of(cls, text: str, guard: Guard, tokenizer: PreTrainedTokenizerFast) -> Slot:
+        ids = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
+        parts: list[int | tuple[str, str | None]] = []
+        for k, piece in enumerate(_SPECIAL.split(text)):
+            if k % 2:
+                token = ids[piece] if piece in ids else tokenizer.convert_tokens_to_ids(piece.removeprefix("token:"))
+                parts += [token] if token is not None else []
+            elif piece:
+                before, found, after = piece.partition(CONTENT)
+                parts.append((guard.finish(before), guard.finish(after) if found else None))
+        return cls(tuple(parts))
+
+    def fill(self, content: str = "") -> list[Unit]:
+        """content: finished text."""
+        units = (
+            part if isinstance(part, int) else part[0] if part[1] is None else part[0] + content + part[1]
+            for part in self.parts
+        )
+        return [unit for unit in units if unit != ""]
+
+
+def lay_out(units: Sequence[Unit], ids: dict[str, list[int]]) -> list[int]:
+    """The units as ids, given the ids of their texts."""
+    out: list[int] = []
+    for unit in units:
+        if isinstance(unit, int):
+            out.append(unit)
+        else:
+            out += ids[unit]
+    return out
