@@ -184,7 +184,7 @@ RULES = (
         "the best is saved",
         ("load_best_model_at_end", "save_strategy", "save_steps", "eval_steps"),
         lambda c: c.do_train and c.load_best_model_at_end and c.eval_strategy != "no" and not _best_can_be_saved(c),
-        "load_best_model_at_end chooses among saved checkpoints: set save_strategy: best, or the strategy of eval_strategy with "
+        "load_best_model_at_end needs saved checkpoints to choose from: save_strategy: best, or that of eval_strategy with "
         "save_steps a multiple of eval_steps.",
     ),
     Rule(

@@ -133,9 +133,11 @@ def _read_list(kind: Kind, text: str) -> Any:
 
 
 def _read_items(kind: Kind, items: list[Any]) -> Any:
-    """Items that are words for nothing are left out; an empty list is None where that is allowed."""
+    """Empty items are left out; nothing at all, or the one word none, is None where that is allowed, else an empty list."""
     assert kind.item is not None
     one = Kind(frozenset({kind.item}))
+    if len(items) == 1 and isinstance(items[0], str) and items[0].lower() == "none":
+        items = []
     kept = [read_value(one, item) for item in items if not (isinstance(item, str) and item == "")]
     return kept or (None if kind.optional else [])
 

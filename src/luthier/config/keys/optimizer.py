@@ -86,14 +86,14 @@ class OptimizerKeys(Group):
     use_adam_mini: bool = False
     use_muon: bool = False
     use_galore: bool = False
-    galore_target: list[str] = ["all"]
+    galore_target: list[str] = Field(["all"], min_length=1)
     galore_rank: int = Field(16, ge=1)
     galore_update_interval: int = Field(200, ge=1)
     galore_scale: float = 2.0
     galore_proj_type: Literal["std", "reverse_std", "right", "left", "full"] = "std"
     galore_layerwise: bool = False
     use_apollo: bool = False
-    apollo_target: list[str] = ["all"]
+    apollo_target: list[str] = Field(["all"], min_length=1)
     apollo_rank: int = Field(16, ge=1)
     apollo_update_interval: int = Field(200, ge=1)
     apollo_scale: float = 32.0

@@ -12,13 +12,13 @@ class TuningKeys(Group):
 
     finetuning_type: Literal["full", "freeze", "lora", "oft"] = "lora"
     freeze_trainable_layers: int = 2
-    freeze_trainable_modules: list[str] = ["all"]
+    freeze_trainable_modules: list[str] = Field(["all"], min_length=1)
     freeze_extra_modules: list[str] | None = None
     use_llama_pro: bool = False
     lora_rank: int = Field(8, ge=1)
     lora_alpha: int | None = Field(None, ge=1)
     lora_dropout: float = Field(0.0, ge=0, lt=1)
-    lora_target: list[str] = ["all"]
+    lora_target: list[str] = Field(["all"], min_length=1)
     additional_target: list[str] | None = None
     use_rslora: bool = False
     use_dora: bool = False
@@ -30,5 +30,5 @@ class TuningKeys(Group):
     create_new_adapter: bool = False
     oft_rank: int = Field(0, ge=0)
     oft_block_size: int = Field(32, ge=0)
-    oft_target: list[str] = ["all"]
+    oft_target: list[str] = Field(["all"], min_length=1)
     module_dropout: float = Field(0.0, ge=0, lt=1)
