@@ -47,7 +47,7 @@ def guess_entry(name: str, path: Path) -> Entry:
 
 def guess_shape(rows: list[Mapping[str, Any]], where: str) -> dict[str, Any]:
     """formatting, ranking, columns and tags as dataset_info.json writes them."""
-    keys = list(dict.fromkeys(key for row in rows for key in row if row[key] is not None))
+    keys = list(dict.fromkeys(key for row in rows for key in row if isinstance(key, str) and row[key] is not None))
     columns = {key: column for key in ("system", "tools", "history") if (column := _first(LIKELY[key], keys))}
     shape: dict[str, Any] = {}
     if {"chosen", "rejected"} <= set(keys):
@@ -57,6 +57,8 @@ def guess_shape(rows: list[Mapping[str, Any]], where: str) -> dict[str, Any]:
     if rating:
         columns["kto_tag"] = rating
     messages = _message_column(rows, keys)
+    if messages is None and "ranking" in shape and any(_messages(row.get("chosen")) for row in rows):
+        return shape | _message_shape(rows, "chosen") | {"columns": columns}
     if messages:
         shape |= _message_shape(rows, messages)
         columns.pop("history", None)
@@ -70,7 +72,7 @@ def guess_shape(rows: list[Mapping[str, Any]], where: str) -> dict[str, Any]:
             shown = ", ".join(map(str, keys[:12])) or "none"
             raise DataError(
                 f"{where}: cannot tell what its rows mean (keys: {shown}).",
-                'Register it in dataset_info.json and map its columns: {"my_set": {"file_name": ..., "columns": {"prompt": ...}}}',
+                'Register it in dataset_info.json and map them: {"my_set": {"file_name": ..., "columns": {"prompt": ...}}}',
             )
         return {"formatting": "text", "columns": {"prompt": text}}
     query = _first(LIKELY["query"], [key for key in keys if key not in (prompt, response)])
@@ -104,7 +106,7 @@ def _message_shape(rows: list[Mapping[str, Any]], column: str) -> dict[str, Any]
     messages = [message for row in rows for message in _messages(row.get(column))]
     role_key = next(key for key in ROLE_KEYS if isinstance(messages[0].get(key), str))
     content_key = next((key for key in CONTENT_KEYS if any(key in message for message in messages)), "content")
-    words = {message.get(role_key) for message in messages}
+    words = {word for message in messages if isinstance(word := message.get(role_key), str)}
     if (
         role_key == "role"
         and content_key == "content"
@@ -113,7 +115,7 @@ def _message_shape(rows: list[Mapping[str, Any]], column: str) -> dict[str, Any]
         return {"formatting": "openai"}
     tags = {"role_tag": role_key, "content_tag": content_key}
     for tag, likely in ROLE_WORDS.items():
-        found = _first(likely, [word for word in words if isinstance(word, str)])
+        found = _first(likely, words)
         tags |= {tag: found} if found else {}
     defaults = TAG_DEFAULTS["sharegpt"]
     return {"formatting": "sharegpt", "tags": {tag: word for tag, word in tags.items() if defaults[tag] != word}}

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import orjson
 
 import luthier
@@ -49,32 +48,26 @@ def read_samples(config: Config, names: Sequence[str] | None = None, *, wants: t
 
 
 class SampleSet:
-    """Samples of one or more datasets, mixed as the config says. Iterating reads the files anew and resets counts.
+    """Samples of one or more datasets, mixed as the config says. Iterating reads the files anew and resets counts."""
 
-    picked: sorted positions in the mixed stream that this set is restricted to (a train or validation part), else None.
-    """
-
-    def __init__(self, sets: list[OneSet], config: Config, picked: np.ndarray | None = None):
+    def __init__(self, sets: list[OneSet], config: Config):
         self.sets = sets
         self.config = config
-        self.picked = picked
         self.counts = Counts()
         self.seed = config.seed if config.data_seed is None else config.data_seed
 
     def __iter__(self) -> Iterator[Sample]:
         self.counts = Counts()
         starts = [partial(_start, one, self.counts.add(one.entry.name)) for one in self.sets]
-        stream = mix(starts, self.config.mix_strategy, self.config.interleave_probs, self.seed)
-        yield from stream if self.picked is None else _at(stream, self.picked)
+        yield from mix(starts, self.config.mix_strategy, self.config.interleave_probs, self.seed)
 
     def fingerprint(self) -> str:
-        """A hash of everything that decides which samples come out: bytes of the files, entries, sampling, mixing, part."""
+        """A hash of everything that decides which samples come out: bytes of the files, entries, sampling, mixing."""
         config = self.config
         parts = {
             "version": luthier.__version__,
             "sets": [one.fingerprint() for one in self.sets],
             "mix": [config.mix_strategy, config.interleave_probs, self.seed],
-            "picked": None if self.picked is None else hashlib.blake2b(self.picked.tobytes()).hexdigest(),
         }
         return hashlib.blake2b(orjson.dumps(parts), digest_size=16).hexdigest()
 
@@ -82,12 +75,3 @@ class SampleSet:
 def _start(one: OneSet, counts: SetCounts) -> Iterator[Sample]:
     """A pass over one set. Only the first is counted: interleave_over begins short sets again."""
     return one.samples(counts if not counts.rows else SetCounts(counts.dataset))
-
-
-def _at(stream: Iterator[Sample], picked: np.ndarray) -> Iterator[Sample]:
-    wanted = iter(picked.tolist())
-    position = next(wanted, None)
-    for index, sample in enumerate(stream):
-        if index == position:
-            yield sample
-            position = next(wanted, None)

@@ -43,8 +43,7 @@ class ShareGPT:
 
     def convert(self, row: Mapping[str, Any], origin: Origin) -> Sample:
         media_free(row, self.columns, origin)
-        need_columns(row, self.columns, ("messages",), origin)
-        messages = self.read_messages(row[self.columns["messages"]], origin)
+        messages = self._row_messages(row, origin)
         messages = self._with_system(messages, row, origin)
         parsed = Parsed(messages=messages, columns=other_columns(row, self.columns))
         if self.columns["tools"]:
@@ -55,6 +54,16 @@ class ShareGPT:
             parsed.desirable = parse_rating(row, self.columns["kto_tag"], origin)
         check_order(parsed.messages, origin)
         return make_sample(parsed, self.wants, origin)
+
+    def _row_messages(self, row: Mapping[str, Any], origin: Origin) -> list[Message]:
+        """The messages column. A ranking row may do without where its chosen answer brings the turns before it."""
+        column = self.columns["messages"]
+        if column is None or row.get(column) is None:
+            chosen = row.get(self.columns["chosen"]) if self.entry.ranking else None
+            if isinstance(chosen, (list, tuple)) and len(chosen) > 1:
+                return []
+            need_columns(row, self.columns, ("messages",), origin)
+        return self.read_messages(row[column], origin)
 
     def read_messages(self, raw: Any, origin: Origin) -> list[Message]:
         if not isinstance(raw, (list, tuple)):
@@ -108,8 +117,18 @@ class ShareGPT:
 
     def _read_preference(self, parsed: Parsed, row: Mapping[str, Any], origin: Origin) -> None:
         need_columns(row, self.columns, ("chosen", "rejected"), origin)
-        parsed.chosen = self._answer(row, "chosen", origin)
-        parsed.rejected = self._answer(row, "rejected", origin)
+        answers = [self._answers(row, key, origin) for key in ("chosen", "rejected")]
+        if answers[0][:-1] != answers[1][:-1]:
+            raise bad_row(
+                origin, "has a chosen and a rejected answer to different conversations", "They share all but the last turn."
+            )
+        if not any(message.role != "system" for message in parsed.messages):
+            parsed.messages += answers[0][:-1]
+        elif len(answers[0]) > 1 and answers[0][:-1] != [message for message in parsed.messages if message.role != "system"]:
+            raise bad_row(
+                origin, f'has other turns in "{self.columns["chosen"]}" than before it', "Give only the answer there."
+            )
+        parsed.chosen, parsed.rejected = answers[0][-1], answers[1][-1]
         if parsed.messages and parsed.messages[-1].role == "assistant":
             raise bad_row(
                 origin,
@@ -117,15 +136,16 @@ class ShareGPT:
                 "The messages of a ranking set end with the question.",
             )
 
-    def _answer(self, row: Mapping[str, Any], key: str, origin: Origin) -> Message:
+    def _answers(self, row: Mapping[str, Any], key: str, origin: Origin) -> list[Message]:
+        """The answer in a column, after the turns before it if the column brings them: text, a message, or messages."""
         column = self.columns[key]
         value = row[column]
         if isinstance(value, str):
             thinking, content = split_thinking(value)
-            return Message(role="assistant", content=content, thinking=thinking)
-        if isinstance(value, (list, tuple)) and len(value) == 1:
-            value = value[0]
-        answer = self.read_message(value, 1, origin)
-        if answer.role != "assistant":
-            raise bad_row(origin, f'has a {answer.role} message in "{column}"', "It must be the assistant's answer.")
-        return answer
+            return [Message(role="assistant", content=content, thinking=thinking)]
+        raw = value if isinstance(value, (list, tuple)) else [value]
+        messages = [self.read_message(message, number, origin) for number, message in enumerate(raw, start=1)]
+        if not messages or messages[-1].role != "assistant":
+            found = f"a {messages[-1].role} turn" if messages else "nothing"
+            raise bad_row(origin, f'has {found} at the end of "{column}"', "It must be the assistant's answer.")
+        return messages

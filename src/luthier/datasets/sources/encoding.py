@@ -35,14 +35,13 @@ def detect_encoding(head: bytes, path: str) -> str:
         return "utf-8"
     if _is_gbk(head):
         return "gb18030"
-    raise undecodable(path, error.start, head)
+    raise undecodable(path, f"byte {error.start}, line {head.count(10, 0, error.start) + 1}")
 
 
-def undecodable(path: str, offset: int, before: bytes = b"") -> DataError:
-    """The error for bytes that are not UTF-8. before: bytes up to and beyond offset, to count lines in."""
-    line = f", line {before.count(10, 0, offset) + 1}" if before else ""
+def undecodable(path: str, where: str) -> DataError:
+    """The error for text in an unknown encoding. where: the first place that is not UTF-8."""
     return DataError(
-        f"{path} is not UTF-8 text (byte {offset}{line}), and its encoding cannot be told for certain.",
+        f"{path} is not UTF-8 text ({where}), and its encoding cannot be told for certain.",
         f'Convert it (iconv -f GBK -t UTF-8 "{path}" > new file), or name the encoding in dataset_info.json: "encoding": "gbk"',
     )
 

@@ -37,6 +37,10 @@ class File:
             suffixes.pop()
         return suffixes[-1] if suffixes else ""
 
+    @property
+    def is_compressed(self) -> bool:
+        return PurePosixPath(self.path.split("?")[0]).suffix.lower() in COMPRESSED
+
     def open_raw(self) -> BinaryIO:
         """The bytes as they lie there."""
         if "://" in self.path:
@@ -59,7 +63,7 @@ class File:
         if ending == ".xz":
             return lzma.LZMAFile(raw)
         if ending == ".zst":
-            return _open_zstd(raw, self.path)
+            return _open_zstd(raw)
         return raw
 
     def encoding(self) -> str:
@@ -76,14 +80,19 @@ class File:
             raise DataError(f'{self.path}: unknown encoding "{self.forced_encoding}".', "Use utf-8, gbk, utf-16 ...") from None
 
     def digest(self) -> str:
-        """BLAKE2b of the bytes as they lie there."""
+        """BLAKE2b of the bytes as they lie there; of a remote file the server's ETag or checksum where it gives one."""
+        if "://" in self.path:
+            from luthier.datasets.sources.remote import content_tag
+
+            tag = content_tag(self.path)
+            if tag:
+                return tag
         with self.open_raw() as stream:
             return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def _open_zstd(raw: BinaryIO, path: str) -> BinaryIO:
-    try:
-        import zstandard
-    except ImportError:
-        raise DataError(f"{path} is compressed with zstd, which needs zstandard.", "pip install zstandard") from None
-    return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+def _open_zstd(raw: BinaryIO) -> BinaryIO:
+    """Through pyarrow, which is there anyway and, unlike others, says so when the file was cut off."""
+    import pyarrow as pa
+
+    return io.BufferedReader(pa.CompressedInputStream(raw, "zstd"), HEAD_BYTES)

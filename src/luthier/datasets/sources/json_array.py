@@ -13,11 +13,12 @@ from collections.abc import Iterator
 import orjson
 
 from luthier.datasets.base import BadRow, RawRow
-from luthier.datasets.sources.encoding import undecodable
 from luthier.datasets.sources.file import File
 from luthier.errors import DataError
 
 CHUNK_CHARS = 1 << 20
+NUMBER_TAIL = 3
+"""A number so close to the end of the chunk may go on in the next one: "1e+" is read as 1 when cut."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -80,13 +81,15 @@ class _Window:
                 value, end = self.decoder.raw_decode(self.buffer, self.position)
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated string") or error.pos >= len(self.buffer) - 8
-                if cut and self.more():
+                if cut and not self.at_end:
+                    self.more()
                     continue
                 raise self.broken(error.msg, error.pos) from None
             except RecursionError:
                 raise self.broken("nested too deeply", self.position) from None
-            if end == len(self.buffer) and self.more():
-                continue  # a number may go on in the next chunk
+            if end > len(self.buffer) - NUMBER_TAIL and not self.at_end:
+                self.more()
+                continue
             surrogate = self.buffer.find("\\ud", self.position, end) >= 0 or self.buffer.find("\\uD", self.position, end) >= 0
             self.position = end
             return _checked(value) if surrogate else value
@@ -97,14 +100,7 @@ class _Window:
             return False
         self.lines_before, self.chars_before_in_line = self._line_and_column(self.position)
         rest = self.buffer[self.position :]
-        try:
-            chunk = self.stream.read(max(CHUNK_CHARS, len(rest)))
-        except UnicodeDecodeError as error:
-            raise undecodable(self.path, error.start) from None
-        except (EOFError, OSError) as error:
-            raise DataError(
-                f"{self.path} cannot be unpacked: {error}.", "The file is damaged; copy or download it again."
-            ) from None
+        chunk = self.stream.read(max(CHUNK_CHARS, len(rest)))
         self.buffer, self.position = rest + chunk, 0
         self.at_end = not chunk
         if self.at_end:

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from luthier.datasets.base import BadRow
+from luthier.datasets.base import BadRow, RawRow
 from luthier.datasets.sources import READERS
+from luthier.datasets.sources.encoding import undecodable
 from luthier.datasets.sources.file import File
-from luthier.errors import DataError
+from luthier.errors import DataError, LuthierError
 
 
 class FilesSource:
@@ -23,7 +24,7 @@ class FilesSource:
 
     def rows(self) -> Iterator[tuple[str, int, Mapping[str, Any] | BadRow]]:
         for file in self.files:
-            for number, row in READERS[file.suffix](file):
+            for number, row in _readable(file):
                 yield file.path, number, row
 
     def fingerprint(self) -> str:
@@ -32,6 +33,22 @@ class FilesSource:
         for file in self.files:
             digest.update(f"{Path(file.path).name}\0{file.digest()}\0{file.forced_encoding}\0".encode())
         return digest.hexdigest()
+
+
+def _readable(file: File) -> Iterator[RawRow]:
+    """The rows of one file; what its codec or its compression raises becomes a DataError that names it."""
+    number = 0
+    try:
+        for number, row in READERS[file.suffix](file):
+            yield number, row
+    except UnicodeDecodeError:
+        raise undecodable(file.path, f"after row {number}") from None
+    except Exception as error:  # gzip, zlib, lzma and zstandard each have errors of their own
+        if isinstance(error, LuthierError) or not (file.is_compressed or isinstance(error, OSError)):
+            raise
+        raise DataError(
+            f"{file.path} cannot be read on after row {number} ({error}).", "The file is damaged; copy or download it again."
+        ) from None
 
 
 def find_files(location: str, base: str, encoding: str | None, at: str) -> list[File]:
@@ -50,7 +67,7 @@ def find_files(location: str, base: str, encoding: str | None, at: str) -> list[
     elif glob.has_magic(location):
         found = [
             name
-            for name in sorted(glob.glob(str(path), recursive=True))
+            for name in sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
             if Path(name).is_file() and File(name).suffix in READERS
         ]
         missing = f"{at}: no data file matches {path}."

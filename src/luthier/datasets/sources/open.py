@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from luthier.datasets.base import Source
 from luthier.datasets.info import Entry
+from luthier.datasets.sources import READERS
 from luthier.datasets.sources.local import FilesSource, find_files
 
 if TYPE_CHECKING:
@@ -15,8 +16,15 @@ if TYPE_CHECKING:
 
 def open_source(entry: Entry, config: Config) -> Source:
     """The rows of entry. Raises DataError when there is nothing where it points."""
-    at = f'dataset "{entry.name}"'
-    return FilesSource(find_files(entry.location, entry.base, entry.encoding, at))
+    if entry.source in ("hf_hub_url", "ms_hub_url"):
+        from luthier.datasets.sources.hub import HubSource
+
+        return HubSource(entry, config)
+    if "://" in entry.location:
+        from luthier.datasets.sources.remote import find_remote_files
+
+        return FilesSource(find_remote_files(entry.location, entry.encoding, lambda file: file.suffix in READERS))
+    return FilesSource(find_files(entry.location, entry.base, entry.encoding, f'dataset "{entry.name}"'))
 
 
 def prefers_modelscope() -> bool:
