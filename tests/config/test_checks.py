@@ -1,0 +1,125 @@
+"""Keys that do not go together: each rule fires on a config that breaks it and stays still on one that does not."""
+
+import logging
+
+import pytest
+
+from luthier.config import Config, load_config
+from luthier.config.checks import RULES, find_conflicts
+from luthier.errors import ConfigError
+
+JOB = {"model_name_or_path": "m", "dataset": "d", "do_train": True}
+BROKEN = {
+    "model is named": {"do_train": True, "dataset": "d"},
+    "training has data": {"do_train": True, "model_name_or_path": "m"},
+    "evaluation has data": {"do_eval": True, "model_name_or_path": "m"},
+    "evaluation during training has data": JOB | {"eval_strategy": "steps"},
+    "prediction has data": {"do_predict": True, "predict_with_generate": True, "model_name_or_path": "m"},
+    "one source of eval data": JOB | {"val_size": 0.1, "eval_dataset": "e"},
+    "val_size has something to split": {"val_size": 0.1},
+    "val_size is a share or a count": JOB | {"val_size": 1.5},
+    "streaming has an end": JOB | {"streaming": True},
+    "streaming sets a count aside": JOB | {"streaming": True, "max_steps": 5, "val_size": 0.1},
+    "streaming has no max_samples": JOB | {"streaming": True, "max_steps": 5, "max_samples": 10},
+    "probabilities are for interleaving": {"interleave_probs": [1.0]},
+    "one probability a dataset": {"mix_strategy": "interleave_over", "interleave_probs": [0.5, 0.5], "dataset": "d"},
+    "probabilities are not negative": {"mix_strategy": "interleave_over", "interleave_probs": [-1.0]},
+    "what is learned": {"mask_history": True, "train_on_prompt": True},
+    "masks are for sft": {"stage": "pt", "mask_history": True},
+    "neat packing packs": {"packing": False, "neat_packing": True},
+    "prediction generates": {"do_predict": True, "model_name_or_path": "m", "dataset": "d"},
+    "generation is for sft": {"stage": "pt", "predict_with_generate": True},
+    "accuracy or texts": {"predict_with_generate": True, "compute_accuracy": True},
+    "the best needs a score": JOB | {"load_best_model_at_end": True},
+    "the best is saved": JOB
+    | {"val_size": 0.1, "load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "epoch"},
+    "saving the best needs a score": JOB | {"save_strategy": "best"},
+    "early stopping needs a score": JOB | {"early_stopping_steps": 3},
+    "one precision": {"fp16": True, "bf16": True},
+    "one precision below fp8": {"fp8": True, "quantization_bit": 4},
+    "checkpointing is on or off": {"gradient_checkpointing": "on", "disable_gradient_checkpointing": True},
+    "training uses torch": JOB | {"infer_backend": "vllm"},
+    "adapters are for lora and oft": {"finetuning_type": "full", "adapter_name_or_path": "a"},
+    "loraplus_lr_ratio is for lora": {"finetuning_type": "full", "loraplus_lr_ratio": 16},
+    "use_rslora is for lora": {"finetuning_type": "oft", "use_rslora": True},
+    "use_dora is for lora": {"finetuning_type": "freeze", "use_dora": True},
+    "pissa_init is for lora": {"finetuning_type": "full", "pissa_init": True},
+    "lora_rank is for adapters": {"finetuning_type": "full", "lora_rank": 8},
+    "lora_alpha is for adapters": {"finetuning_type": "full", "lora_alpha": 8},
+    "lora_dropout is for adapters": {"finetuning_type": "freeze", "lora_dropout": 0.1},
+    "lora_target is for adapters": {"finetuning_type": "full", "lora_target": "all"},
+    "create_new_adapter is for adapters": {"finetuning_type": "full", "create_new_adapter": True},
+    "nothing is trained": JOB | {"finetuning_type": "freeze", "freeze_trainable_layers": 0},
+    "random weights and an adapter": JOB | {"train_from_scratch": True},
+    "quantised bases learn by adapters": JOB | {"quantization_bit": 4, "finetuning_type": "full"},
+    "quantised bases take one adapter": {"quantization_bit": 4, "adapter_name_or_path": "a,b"},
+    "quantised bases keep their vocabulary": {"quantization_bit": 4, "resize_vocab": True},
+    "quantised training is on one device map": JOB | {"quantization_device_map": "auto"},
+    "PiSSA changes the base": {"stage": "dpo", "pissa_init": True},
+    "full tuning has no new blocks": {"use_llama_pro": True, "finetuning_type": "full"},
+    "one low-memory optimizer": {"use_galore": True, "use_badam": True, "finetuning_type": "full"},
+    "low-memory optimizers are for full tuning": {"use_apollo": True},
+    "one warm-up": {"warmup_steps": 5, "warmup_ratio": 0.1},
+    "one length of training": {"max_steps": 5, "num_train_epochs": 2},
+    "label smoothing of pairs": {"stage": "dpo", "pref_loss": "ipo", "dpo_label_smoothing": 0.1},
+    "PPO has a reward": {"stage": "ppo"},
+    "reward adapters need lora": {"stage": "ppo", "reward_model": "r", "finetuning_type": "full"},
+    "quantised export has data": {"export_quantization_bit": 4},
+    "merge first, then quantise": {
+        "export_quantization_bit": 4,
+        "export_quantization_dataset": "c",
+        "adapter_name_or_path": "a",
+    },
+}
+SOUND = (
+    {},
+    JOB,
+    JOB
+    | {
+        "eval_strategy": "steps",
+        "val_size": 1,
+        "save_strategy": "best",
+        "load_best_model_at_end": True,
+        "early_stopping_steps": 3,
+    },
+    JOB | {"eval_strategy": "steps", "val_size": 20, "eval_steps": 50, "save_steps": 100, "load_best_model_at_end": True},
+    JOB | {"eval_strategy": "epoch", "val_size": 0.5, "save_strategy": "epoch", "load_best_model_at_end": True},
+    JOB | {"streaming": True, "max_steps": 5, "val_size": 10, "eval_strategy": "steps"},
+    JOB | {"finetuning_type": "full", "pure_bf16": True, "packing": True, "neat_packing": True},
+    JOB | {"mix_strategy": "interleave_under", "dataset": "a,b", "interleave_probs": "0.3,0.7"},
+    {"do_predict": True, "predict_with_generate": True, "model_name_or_path": "m", "dataset": "d"},
+    {"export_dir": "e", "model_name_or_path": "m", "adapter_name_or_path": "a,b"},
+    {"tokenized_path": "t", "do_train": True, "model_name_or_path": "m", "val_size": 0.1},
+)
+
+
+def test_names_are_unique_and_all_are_tried():
+    names = [rule.name for rule in RULES]
+    assert len(names) == len(set(names))
+    assert set(names) == set(BROKEN)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_rule(rule):
+    assert set(rule.keys) <= set(Config.model_fields)
+    assert rule.broken(Config(**BROKEN[rule.name]))
+    for settings in SOUND:
+        assert not rule.broken(Config(**settings)), settings
+
+
+def test_a_rule_waits_until_its_keys_are_right_by_themselves():
+    with pytest.raises(ConfigError) as caught:
+        load_config({"val_size": "x", "eval_dataset": "e"})
+    assert "\n" not in str(caught.value)
+    broken = Config(fp16=True, bf16=True)
+    assert len(find_conflicts(broken, {}, skip=set())[0]) == 1
+    assert find_conflicts(broken, {}, skip={"bf16"}) == ([], [])
+
+
+def test_what_does_nothing_is_a_warning(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING):
+        config = load_config(["--finetuning_type", "full", "--lora_rank", "8"])
+    assert config.lora_rank == 8
+    assert [record.message for record in caplog.records] == [
+        "command line: lora_rank does nothing with this finetuning_type: no adapter is trained."
+    ]

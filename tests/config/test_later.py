@@ -1,0 +1,40 @@
+"""The table of features that are not built: it is true to Config, refuses what needs them, lets the rest pass."""
+
+import pytest
+
+from luthier.config import Config, load_config
+from luthier.config.later import is_built
+from luthier.config.tables import read_table
+from luthier.errors import ConfigError
+
+TABLE = read_table("later")
+
+
+@pytest.mark.parametrize("key", TABLE)
+def test_row(key: str):
+    assert set(TABLE[key]) <= {"feature", "allowed"}
+    assert key in Config.model_fields
+    default = Config.model_fields[key].default
+    assert load_config({key: default}).to_dict().get(key) == default
+    for value in TABLE[key].get("allowed", ()):
+        read = getattr(Config(**{key: value}), key)
+        assert is_built(key, read)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"stage": "dpo"}, 'stage: "dpo" is not built yet: this training stage. Built: pt, sft.'),
+        ({"finetuning_type": "oft"}, 'finetuning_type: "oft" is not built yet: OFT. Built: full, freeze, lora.'),
+        ({"quantization_bit": 4}, "quantization_bit: 4 is not built yet: quantised bases. Take the key out."),
+        (
+            {"report_to": "tensorboard,wandb"},
+            'report_to: "tensorboard,wandb" is not built yet: this tracker. Built: none, all, tensorboard.',
+        ),
+        ({"deepspeed": "ds.json"}, 'deepspeed: "ds.json" is not built yet: DeepSpeed. Take the key out.'),
+    ],
+)
+def test_refused(settings: dict, complaint: str):
+    with pytest.raises(ConfigError) as caught:
+        load_config(settings)
+    assert str(caught.value) == complaint
