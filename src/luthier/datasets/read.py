@@ -24,7 +24,7 @@ from luthier.datasets.mix import mix
 from luthier.datasets.one_set import OneSet
 from luthier.datasets.sources.open import open_source, prefers_modelscope
 from luthier.datasets.wants import check_wants
-from luthier.errors import DataError
+from luthier.errors import ConfigError, DataError
 from luthier.types import Sample
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def read_samples(config: Config, names: Sequence[str] | None = None, *, wants: t
     names = config.dataset if names is None else names
     if not names:
         raise DataError("no dataset was given.", "Set dataset: a registered name or a path, or several with commas.")
+    _check_weights(config, len(names))
     sets = []
     for name in names:
         entry = find_entry(name, config.dataset_dir, modelscope=prefers_modelscope())
@@ -67,9 +68,17 @@ class SampleSet:
         parts = {
             "version": luthier.__version__,
             "sets": [one.fingerprint() for one in self.sets],
-            "mix": [config.mix_strategy, config.interleave_probs, self.seed],
+            "mix": [config.mix_strategy, config.interleave_probs, self.seed if config.interleave_probs else None],
         }
         return hashlib.blake2b(orjson.dumps(parts), digest_size=16).hexdigest()
+
+
+def _check_weights(config: Config, count: int) -> None:
+    weights = config.interleave_probs
+    if config.mix_strategy == "concat" or count < 2 or weights is None:
+        return
+    if len(weights) != count or min(weights) <= 0:
+        raise ConfigError(f"interleave_probs is {weights} for {count} datasets.", "Give each dataset one weight above 0.")
 
 
 def _start(one: OneSet, counts: SetCounts) -> Iterator[Sample]:
