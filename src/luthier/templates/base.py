@@ -38,11 +38,11 @@ class Template(Protocol):
         ...
 
     def encode_prompt(self, conversation: Conversation) -> list[int]:
-        """Ids of a conversation that waits for an answer; ends with the generation header (and the thinking prefill, if any)."""
+        """Ids of a conversation that waits for an answer, up to the generation header and the thinking prefill, if any."""
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Plain documents for pre-training: bos where the tokenizer adds one, the text's tokens (never a special one), end-of-text."""
+        """Plain documents for pre-training: bos where the tokenizer adds one, plain tokens of the text, end-of-text."""
         ...
 
     def parse(self, text: str, tools: Sequence[Mapping[str, Any]] = ()) -> Message:

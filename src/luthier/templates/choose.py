@@ -1,4 +1,7 @@
-"""Which template a configuration means. In: configuration and tokenizer. Out: the template, and a line where a choice may surprise."""
+"""Which template a configuration means.
+
+In: configuration and tokenizer. Out: the template, and one line where the choice may surprise. Never changes either.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from luthier.templates.family import load_family
 from luthier.templates.jinja import JinjaTemplate
 from luthier.templates.named import History, NamedTemplate
 from luthier.templates.thinking import ThinkingMode
-from luthier.templates.tools import find_tool_format
 from luthier.types import Conversation, Message
 
 if TYPE_CHECKING:
@@ -40,12 +42,11 @@ def choose_template(config: Any, tokenizer: PreTrainedTokenizerFast) -> Template
 
 
 def _own(config: Any, tokenizer: PreTrainedTokenizerFast, thinking: ThinkingMode) -> JinjaTemplate:
-    tool_format = getattr(config, "tool_format", None)
     return JinjaTemplate(
         tokenizer,
         default_system=getattr(config, "default_system", None),
         thinking=thinking,
-        tool_format=find_tool_format(tool_format) if tool_format else None,
+        tool_format=getattr(config, "tool_format", None),
     )
 
 

@@ -70,14 +70,14 @@ class Family:
 
 @cache
 def _entries() -> dict[str, dict[str, Any]]:
-    folder = files(__package__).joinpath("families")
+    folder = files("luthier.templates").joinpath("families")
     tables = [yaml.safe_load(each.read_text(encoding="utf-8")) for each in folder.iterdir() if each.name.endswith(".yaml")]
     return {name: entry or {} for table in tables for name, entry in table.items() if not name.startswith("_")}
 
 
 @cache
 def _multimodal() -> frozenset[str]:
-    text = files(__package__).joinpath("families", "_multimodal.yaml").read_text(encoding="utf-8")
+    text = files("luthier.templates").joinpath("families", "_multimodal.yaml").read_text(encoding="utf-8")
     return frozenset(yaml.safe_load(text)["_multimodal"])
 
 

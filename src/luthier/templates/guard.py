@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 # Noncharacters of planes 9 and 10: Unicode promises that no text for interchange holds them.
 MARKER, HIDDEN, SPAN, HOLE = "\U0009fffe", "\U0009ffff", "\U000afffe", "\U000affff"
-RESERVED = re.compile(f"[{MARKER}{HIDDEN}{SPAN}{HOLE}]")
+RESERVED_CHARS = (MARKER, HIDDEN, SPAN, HOLE)
+RESERVED = re.compile(f"[{MARKER}{HIDDEN}{SPAN}]")  # a hole is looked for only in text that was made with holes
 _BASE = 0x100000  # index k is written as the private-use character _BASE + k
 _TAG = re.compile(r"\A(?:<[|｜].*[|｜]>|</?(?:think|tool_call|tool_response|tools|answer)>)\Z", re.DOTALL)
 _BRACKETED = re.compile(r"\A[<\[◁【].*[>\]▷】]\Z", re.DOTALL)
@@ -63,6 +65,8 @@ class Guard:
 
     def hide(self, text: str) -> str:
         """A person's text with its control words made unrecognisable until finish() puts them back."""
+        if RESERVED.search(text):
+            check_text(text, None)
         if not text or self._word is None:
             return text
         hidden = self._word.sub(lambda match: HIDDEN + index_char(self._index[match[0]]), text)
@@ -81,6 +85,12 @@ class Guard:
             return MARKER + index_char(self._index[match[0]])
         k = char_index(match[1])
         return self._words[k] if k < len(self._words) else ""
+
+    def checked(self, text: str) -> str:
+        """A person's text that is given to encode() as it is."""
+        if MARKER in text:
+            check_text(text, None)
+        return text
 
     def words_in(self, text: str) -> list[re.Match[str]]:
         """The control words of rendered text, in order (hidden ones are not found)."""
@@ -159,7 +169,7 @@ class Guard:
 
 
 def check_text(text: str, origin: object) -> None:
-    """Raises TemplateError for text that no tokenizer can read exactly: lone surrogates and the four reserved characters."""
+    """Raises TemplateError for text that no tokenizer can read exactly: lone surrogates and the reserved characters."""
     found = RESERVED.search(text)
     if found:
         raise TemplateError(
@@ -206,4 +216,4 @@ def _token_at(encoding: Any, position: int, is_end: bool) -> int:
 
 def _split(ids: list[int], at: Sequence[int]) -> list[list[int]]:
     bounds = [0, *at, len(ids)]
-    return [ids[start:end] for start, end in zip(bounds, bounds[1:])]
+    return [ids[start:end] for start, end in pairwise(bounds)]

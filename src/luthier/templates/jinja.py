@@ -11,26 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError as JinjaError
 
 from luthier.errors import TemplateError
-
-from luthier.templates.base import Turn
-from luthier.templates.guard import HOLE, Guard, check_text, index_char
+from luthier.templates.documents import Documents
+from luthier.templates.guard import Guard, check_text
+from luthier.templates.messages import MessageWriter, texts_of, with_holes
 from luthier.templates.notices import Notices
 from luthier.templates.opaque import Ordinary
-from luthier.templates.spans import Ends, cut_holes, find_ends, find_spans
-from luthier.templates.thinking import THINK, ThinkingMode, split_generated, split_thinking
-from luthier.templates.tools import recognise
-from luthier.templates.tools.base import ToolFormat, bare, map_texts, wrapped
-from luthier.types import Conversation, Message
+from luthier.templates.spans import Messages, Render, cut_holes, find_ends, find_spans
+from luthier.templates.thinking import DEFAULT_MODE, ThinkingMode, split_generated
+from luthier.templates.tools import find_tool_format, recognise
+from luthier.templates.tools.base import bare
+from luthier.types import Conversation, Message, Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _MAX_LAYOUTS = 4096  # shapes kept; a shape is a few hundred bytes
+_OTHER_TEMPLATE = "Name a template of its family, for instance: template: chatml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,10 @@ class _Layout:
 
 
 class JinjaTemplate:
-    """tokenizer: a fast tokenizer with a chat template.  tool_format: how generated tool calls are read; found out if None."""
+    """tokenizer: a fast tokenizer with a chat template.
+
+    tool_format: writes tools and calls instead of the chat template; None leaves them to it where it can.
+    """
 
     name = "auto"
 
@@ -64,8 +69,8 @@ class JinjaTemplate:
         tokenizer: PreTrainedTokenizerFast,
         *,
         default_system: str | None = None,
-        thinking: ThinkingMode = ThinkingMode(),
-        tool_format: ToolFormat | None = None,
+        thinking: ThinkingMode = DEFAULT_MODE,
+        tool_format: str | None = None,
     ):
         self._tokenizer = tokenizer
         self._source: str = tokenizer.get_chat_template()
@@ -73,16 +78,25 @@ class JinjaTemplate:
         self._thinking = thinking
         self._notices = Notices(self.name)
         self._options = _options(self._source, thinking)
-        self._guard = Guard(tokenizer, [self._source])
-        self._ends: Ends = find_ends(self._rendering(()), self._guard, tokenizer.eos_token)
+        self._guard = Guard(tokenizer, [self._source, tokenizer.get_chat_template(tools=[{}])])
+        self._documents = Documents(tokenizer, self._guard)
+        self._ends = find_ends(self._rendering(None), self._guard, tokenizer.eos_token)
+        own_tools, found = recognise(self._call_probe)
+        self._tools = find_tool_format(tool_format or found)
+        self._writer = MessageWriter(
+            self._source,
+            self._guard,
+            default_system=default_system,
+            thinking=thinking,
+            tool_format=self._tools,
+            own_tools=own_tools and tool_format is None,
+            notices=self._notices,
+        )
         self._ordinary = Ordinary.of(self._source)
         self._layouts: dict[tuple[Any, ...], _Layout] = {}
-        self._tools = tool_format or recognise(self._write_probe)
-        ends = [
-            self._guard.control[word] for word in sorted(self._ends.tokens | self._ends.openers) if word in self._guard.control
-        ]
-        eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-        self.stop_token_ids: tuple[int, ...] = tuple(dict.fromkeys(eos + ends))
+        ends = [self._guard.control[word] for word in sorted(self._ends.tokens | self._ends.openers)]
+        stops = [i for i in (tokenizer.eos_token_id, *ends, self._documents.end_id) if i is not None]
+        self.stop_token_ids: tuple[int, ...] = tuple(dict.fromkeys(stops))
 
     # --- what the rest of the program asks for -----------------------------------------------------------------------
 
@@ -91,21 +105,19 @@ class JinjaTemplate:
 
     def encode_batch(self, conversations: Sequence[Conversation]) -> list[list[Turn]]:
         """encode() of many conversations in one call of the tokenizer."""
-        prepared = [self._prepare(conversation) for conversation in conversations]
-        layouts = [self._layout(conversation) for conversation in prepared]
-        filled = [layout.fill(texts) for layout, texts in layouts]
+        layouts = [self._layout(conversation) for conversation in conversations]
+        filled = [layout.fill(texts) for _, layout, texts in layouts]
         parts = self._encode_cut(conversations, [text for text, _ in filled], [cuts for _, cuts in filled])
-        return [
-            self._turns(conversation, layout, ids)
-            for conversation, (layout, _), ids in zip(prepared, layouts, parts, strict=True)
-        ]
+        return [self._turns(prepared, layout, ids) for (prepared, layout, _), ids in zip(layouts, parts, strict=True)]
 
     def encode_prompt(self, conversation: Conversation) -> list[int]:
-        text = self._guard.finish(self._render_text(self._prepare(conversation), True))
-        return self._encode_cut([conversation], [text], [[]])[0][0]
+        return self._encode_cut([conversation], [self._finished(conversation, True)], [[]])[0][0]
+
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        return self._documents.encode(texts)
 
     def render(self, conversation: Conversation, *, add_generation_prompt: bool = False) -> str:
-        return self._guard.readable(self._guard.finish(self._render_text(self._prepare(conversation), add_generation_prompt)))
+        return self._guard.readable(self._finished(conversation, add_generation_prompt))
 
     def parse(self, text: str, tools: Sequence[Mapping[str, Any]] = ()) -> Message:
         thinking, rest = split_generated(text)
@@ -126,72 +138,43 @@ class JinjaTemplate:
 
     # --- how it is done ----------------------------------------------------------------------------------------------
 
-    def _prepare(self, conversation: Conversation) -> Conversation:
-        """The conversation as it is to be written: default system message, reasoning told apart, or left out on request."""
-        messages = list(conversation.messages)
-        if not messages:
-            raise TemplateError(f"{conversation.origin or 'a conversation'} has no messages.", "Remove it from the dataset.")
-        if self._default_system and messages[0].role != "system":
-            messages.insert(0, Message(role="system", content=self._default_system))
-        for i, message in enumerate(messages):
-            if message.role == "assistant":
-                messages[i] = self._settle_thinking(message)
-        return replace(conversation, messages=tuple(messages))
-
-    def _settle_thinking(self, message: Message) -> Message:
-        if message.thinking is None and "<think>" not in message.content:
-            return message
-        thinking, content = (message.thinking, message.content)
-        if thinking is None and (self._knows_thinking or self._thinking.enabled is False):
-            thinking, content = split_thinking(message.content)
-        if thinking is not None and self._thinking.enabled is False:
-            if thinking.strip():
-                self._notices.warn("off", "enable_thinking is false: the reasoning in the data is left out.")
-            thinking = None
-        return replace(message, thinking=thinking, content=content)
-
-    @property
-    def _knows_thinking(self) -> bool:
-        return "reasoning_content" in self._source or "thinking" in _message_keys(self._source)
-
-    def _layout(self, conversation: Conversation) -> tuple[_Layout, Sequence[str]]:
-        texts = _texts(conversation)
-        if not self._is_ordinary(conversation, texts):
-            for text in texts:
-                check_text(text, conversation.origin)
-            return self._analyse(conversation, self._hf_messages(conversation)), ()
-        shape = tuple((message.role, message.thinking is not None) for message in conversation.messages)
-        layout = self._layouts.get(shape)
-        if layout is None:
-            layout = self._analyse(conversation, self._hf_messages(_with_holes(conversation)))
-            if len(self._layouts) < _MAX_LAYOUTS:
-                self._layouts[shape] = layout
-        return layout, texts
+    def _layout(self, conversation: Conversation) -> tuple[Conversation, _Layout, Sequence[str]]:
+        """The conversation as it is written, its layout, and the texts for the holes of that."""
+        try:
+            conversation = self._writer.prepare(conversation)
+            texts = texts_of(conversation)
+            if not self._is_ordinary(conversation, texts):
+                sections, answers, closed = self._analyse(conversation)
+                return conversation, _Layout(tuple((text,) for text in sections), answers, closed), ()
+            shape = tuple((message.role, message.thinking is not None) for message in conversation.messages)
+            layout = self._layouts.get(shape)
+            if layout is None:
+                sections, answers, closed = self._analyse(with_holes(conversation))
+                layout = _Layout(tuple(map(cut_holes, sections)), answers, closed)
+                if len(self._layouts) < _MAX_LAYOUTS:
+                    self._layouts[shape] = layout
+            return conversation, layout, texts
+        except TemplateError as error:
+            raise _placed(error, conversation) from error
 
     def _is_ordinary(self, conversation: Conversation, texts: Sequence[str]) -> bool:
         if self._ordinary is None or conversation.tools or any(message.tool_calls for message in conversation.messages):
             return False
-        return all(map(self._ordinary, texts)) and not any(
-            "<think>" in m.content for m in conversation.messages if m.role == "assistant"
-        )
+        answers = (message.content for message in conversation.messages if message.role == "assistant")
+        return all(map(self._ordinary, texts)) and not any("<think>" in answer for answer in answers)
 
-    def _analyse(self, conversation: Conversation, messages: Sequence[Mapping[str, Any]]) -> _Layout:
-        try:
-            text, spans = find_spans(self._rendering(conversation.tools), self._guard, self._ends, messages)
-        except TemplateError as error:
-            where = f"{conversation.origin}: " if conversation.origin else ""
-            raise TemplateError(f"{where}{error.message}", error.remedy) from None
-        self._tell_dropped(text, messages)
+    def _analyse(self, conversation: Conversation) -> tuple[list[str], tuple[int, ...], bool]:
+        """Finished text in sections, the answers' messages, and whether the last answer is closed: see _Layout."""
+        messages = self._writer.messages(conversation)
+        render = self._rendering(self._writer.tools(conversation))
+        text, spans = find_spans(render, self._guard, self._ends, messages)
+        self._tell_dropped(text, messages, conversation)
         cuts = [at for span in spans for at in (span.start, span.end, span.tail)]
-        bounds = [0, *cuts, len(text)]
-        sections = [self._guard.finish(text[start:end]) for start, end in zip(bounds, bounds[1:])]
+        sections = [self._guard.finish(text[start:end]) for start, end in pairwise([0, *cuts, len(text)])]
         if "".join(sections) != self._guard.finish(text):
-            raise TemplateError(
-                f"{conversation.origin or 'a conversation'}: an answer begins or ends inside a control word of the chat template.",
-                "Name a template of its family, for instance: template: chatml",
-            )
+            raise TemplateError("an answer begins or ends inside a control word of the chat template.", _OTHER_TEMPLATE)
         closed = not spans or any(match.end() == spans[-1].end for match in self._guard.words_in(text))
-        return _Layout(tuple(map(cut_holes, sections)), tuple(span.message for span in spans), closed)
+        return sections, tuple(span.message for span in spans), closed
 
     def _turns(self, conversation: Conversation, layout: _Layout, parts: Sequence[Sequence[int]]) -> list[Turn]:
         turns = []
@@ -200,33 +183,30 @@ class JinjaTemplate:
             prompt, answer, tail = (tuple(part) for part in parts[3 * k : 3 * k + 3])
             turns.append(Turn(prompt=prompt, answer=answer, tail=tail, weight=1.0 if weight is None else weight))
         rest = tuple(parts[-1])
-        if conversation.messages[-1].role != "assistant":
+        if not turns or conversation.messages[-1].role != "assistant":
             return [*turns, Turn(prompt=rest, answer=())]
-        if turns and not layout.closed and self._tokenizer.eos_token_id is not None:
-            last = turns[-1]
+        last, eos = turns[-1], self._tokenizer.eos_token_id
+        if not layout.closed and eos is not None:
             self._notices.warn("open", f"it does not end the last answer: {self._tokenizer.eos_token} is added and learned.")
-            turns[-1] = replace(last, answer=(*last.answer, self._tokenizer.eos_token_id))
-        if turns and rest:
-            turns[-1] = replace(turns[-1], tail=turns[-1].tail + rest)
-        return turns or [Turn(prompt=rest, answer=())]
+            last = replace(last, answer=(*last.answer, eos))
+        turns[-1] = replace(last, tail=last.tail + rest)
+        return turns
 
     def _encode_cut(self, origins: Sequence[Conversation], texts: list[str], cuts: list[list[int]]) -> list[list[list[int]]]:
         try:
             return self._guard.encode_cut(texts, cuts)
         except (TypeError, UnicodeEncodeError):
-            for conversation in origins:
-                for text in _texts(conversation):
-                    check_text(text, conversation.origin)
+            for conversation, text in zip(origins, texts):
+                check_text(text, conversation.origin)
             raise
 
-    def _rendering(self, tools: Sequence[Mapping[str, Any]]) -> Any:
+    def _rendering(self, tools: list[dict[str, Any]] | None) -> Render:
         """render(messages, generation_prompt) with the vendor's template; its refusals become TemplateError."""
-        offered = [map_texts(wrapped(bare(tool)), self._guard.hide) for tool in tools] or None
 
-        def render(messages: Sequence[Mapping[str, Any]], generation_prompt: bool) -> str:
+        def render(messages: Messages, generation_prompt: bool) -> str:
             try:
                 return self._tokenizer.apply_chat_template(
-                    list(messages), tools=offered, tokenize=False, add_generation_prompt=generation_prompt, **self._options
+                    list(messages), tools=tools, tokenize=False, add_generation_prompt=generation_prompt, **self._options
                 )
             except (JinjaError, TypeError, IndexError, KeyError, AttributeError, ValueError) as error:
                 raise TemplateError(
@@ -236,74 +216,47 @@ class JinjaTemplate:
 
         return render
 
-    def _render_text(self, conversation: Conversation, generation_prompt: bool) -> str:
-        for text in _texts(conversation):
-            check_text(text, conversation.origin)
+    def _finished(self, conversation: Conversation, generation_prompt: bool) -> str:
         try:
-            return self._rendering(conversation.tools)(self._hf_messages(conversation), generation_prompt)
+            prepared = self._writer.prepare(conversation)
+            text = self._rendering(self._writer.tools(prepared))(self._writer.messages(prepared), generation_prompt)
         except TemplateError as error:
-            raise TemplateError(f"{conversation.origin or 'a conversation'}: {error.message}", error.remedy) from None
+            raise _placed(error, conversation) from error
+        return self._guard.finish(text)
 
-    def _hf_messages(self, conversation: Conversation) -> list[dict[str, Any]]:
-        """Messages as apply_chat_template wants them, control words of their texts hidden."""
-        return [self._hf_message(message, k) for k, message in enumerate(conversation.messages)]
-
-    def _hf_message(self, message: Message, number: int) -> dict[str, Any]:
-        hide = self._guard.hide
-        result: dict[str, Any] = {"role": message.role, "content": hide(message.content)}
-        if message.role == "assistant" and not self._knows_thinking:
-            result["content"] = self._thinking_as_text(message)
-        elif message.thinking is not None:
-            for key in ("reasoning_content", "thinking"):
-                if key in self._source:
-                    result[key] = hide(message.thinking)
-        if message.tool_calls:
-            result["tool_calls"] = [
-                {
-                    "type": "function",
-                    "id": call.id or f"call{number:03d}{k:02d}",
-                    "function": {"name": hide(call.name), "arguments": map_texts(call.arguments, hide)},
-                }
-                for k, call in enumerate(message.tool_calls)
-            ]
-        return result
-
-    def _thinking_as_text(self, message: Message) -> str:
-        """For a template that knows no reasoning: written before the words as models that reason write it."""
-        hide, thinking = self._guard.hide, message.thinking
-        if thinking is not None:
-            return f"{THINK[0]}{hide(thinking)}{THINK[1]}{hide(message.content)}"
-        found, rest = split_thinking(message.content)
-        if found is None:
-            return hide(message.content)
-        head, _, tail = message.content.partition("<think>")
-        inner, _, tail = tail.partition("</think>")
-        return f"{head}<think>{hide(inner)}</think>{hide(tail)}"
-
-    def _tell_dropped(self, text: str, messages: Sequence[Mapping[str, Any]]) -> None:
+    def _tell_dropped(self, text: str, messages: Messages, conversation: Conversation) -> None:
         """Says what the vendor's template leaves out of a conversation; nothing is dropped in silence."""
         for i, message in enumerate(messages):
-            if message["role"] != "assistant":
-                continue
-            reasoning = (message.get("reasoning_content") or message.get("thinking") or "").strip()
+            reasoning = str(message.get("reasoning_content") or message.get("thinking") or "").strip()
             if reasoning and reasoning not in text:
                 if i == len(messages) - 1:
                     self._notices.warn("last", "it leaves out the reasoning of the last answer, so none is learned.")
                 elif self._thinking.preserve:
                     self._notices.warn("kept", "it drops the reasoning of earlier answers although preserve_thinking is set.")
-            content = message["content"].strip()
-            if content and content not in text and content.rpartition("</think>")[2].strip() not in text:
-                self._notices.warn("content", "it leaves out the words of an answer that calls tools.")
+            words = str(message["content"]).rpartition("</think>")[2].strip()
+            if words and words not in text and words.replace("\n", "\\n") not in text:
+                kind = "answers that call tools" if message.get("tool_calls") else f"messages of the role {message['role']}"
+                self._notices.warn(
+                    kind, f"it leaves out the words of {kind} (first seen: {conversation.origin or 'a message'})."
+                )
+        for tool in conversation.tools:
+            if bare(tool)["name"] not in text:
+                self._notices.warn("tools", "it leaves out the descriptions of tools.")
 
-    def _write_probe(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> str:
-        """The answer part of a conversation whose last message calls tools, as text."""
-        render = self._rendering(tools)
-        text, spans = find_spans(render, self._guard, self._ends, messages)
+    def _call_probe(self, messages: Messages, tools: list[dict[str, Any]]) -> str:
+        """The text of the last answer, its end-of-turn removed; "" where the template leaves it out."""
+        text, spans = find_spans(self._rendering(tools), self._guard, self._ends, messages)
+        if not spans:
+            return ""
         answer = text[spans[-1].start : spans[-1].end]
-        for match in reversed(self._guard.words_in(answer)):
-            if match.end() == len(answer) and match[0] in self._ends.tokens:
-                answer = answer[: match.start()]
-        return answer
+        last = self._guard.words_in(answer)[-1:]
+        closed = last and last[0].end() == len(answer) and last[0][0] in self._ends.tokens
+        return answer[: last[0].start()] if closed else answer
+
+
+def _placed(error: TemplateError, conversation: Conversation) -> TemplateError:
+    """The error with the place of the conversation in front."""
+    return TemplateError(f"{conversation.origin}: {error.message}", error.remedy) if conversation.origin else error
 
 
 def _options(source: str, thinking: ThinkingMode) -> dict[str, Any]:
@@ -311,31 +264,8 @@ def _options(source: str, thinking: ThinkingMode) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if thinking.enabled is not None:
         options |= {name: thinking.enabled for name in ("enable_thinking", "open_thinking") if name in source}
-        if "thinking is defined" in source or "thinking is not defined" in source:
+        if "thinking is defined" in source or "thinking is not defined" in source or "not thinking is defined" in source:
             options.setdefault("thinking", thinking.enabled)
     if thinking.preserve:
         options |= {name: value for name, value in (("preserve_thinking", True), ("clear_thinking", False)) if name in source}
     return options
-
-
-def _message_keys(source: str) -> set[str]:
-    return {"thinking"} if "message.thinking" in source or "['thinking']" in source or '["thinking"]' in source else set()
-
-
-def _texts(conversation: Conversation) -> list[str]:
-    """Texts of messages in the order of their holes: reasoning, then words."""
-    texts = []
-    for message in conversation.messages:
-        if message.thinking is not None:
-            texts.append(message.thinking)
-        texts.append(message.content)
-    return texts
-
-
-def _with_holes(conversation: Conversation) -> Conversation:
-    holes = iter(range(2 * len(conversation.messages)))
-    messages = []
-    for message in conversation.messages:
-        thinking = None if message.thinking is None else HOLE + index_char(next(holes))
-        messages.append(replace(message, thinking=thinking, content=HOLE + index_char(next(holes))))
-    return replace(conversation, messages=tuple(messages))

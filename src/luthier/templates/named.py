@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from luthier.errors import TemplateError
-from luthier.templates.base import Turn
+from luthier.templates.documents import Documents
 from luthier.templates.family import Family
 from luthier.templates.guard import MARKER, Guard, check_text
 from luthier.templates.notices import Notices
@@ -19,13 +19,16 @@ from luthier.templates.slots import Slot, Unit, lay_out
 from luthier.templates.thinking import THINK, ThinkingMode, split_generated, split_thinking
 from luthier.templates.tools import find_tool_format
 from luthier.templates.tools.base import bare, map_texts
-from luthier.types import Conversation, Message, ToolCall
+from luthier.types import Conversation, Message, ToolCall, Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 History = Literal["full", "kept", "dropped"]
 """Earlier answers of a reasoning family: full has reasoning, an empty block where there was none; kept has what there was."""
+
+
+_THINKS = ThinkingMode(enabled=True)
 
 
 @dataclass(slots=True)
@@ -46,7 +49,7 @@ class NamedTemplate:
         tokenizer: PreTrainedTokenizerFast,
         *,
         default_system: str | None = None,
-        thinking: ThinkingMode = ThinkingMode(enabled=True),
+        thinking: ThinkingMode = _THINKS,
         tool_format: str | None = None,
         history: History = "full",
     ):
@@ -66,8 +69,9 @@ class NamedTemplate:
             self._end_id = tokenizer.eos_token_id
             self._notices.warn("end", _no_end(family.name, tokenizer.eos_token))
         self._slots = {name: Slot.of(text, self._guard, tokenizer) for name, text in family.slots.items()}
+        self._documents = Documents(tokenizer, self._guard)
         known = [self._guard.control[word] for word in family.stop if word in self._guard.control]
-        stops = [i for i in (self._end_id, *known, tokenizer.eos_token_id) if i is not None]
+        stops = [i for i in (self._end_id, *known, tokenizer.eos_token_id, self._documents.end_id) if i is not None]
         self.stop_token_ids: tuple[int, ...] = tuple(dict.fromkeys(stops))
 
     # --- what the rest of the program asks for -----------------------------------------------------------------------
@@ -84,6 +88,9 @@ class NamedTemplate:
     def encode_prompt(self, conversation: Conversation) -> list[int]:
         units = self._prompt_units(conversation)
         return lay_out(units, self._encode([conversation], units))
+
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        return self._documents.encode(texts)
 
     def render(self, conversation: Conversation, *, add_generation_prompt: bool = False) -> str:
         units = (
@@ -171,7 +178,8 @@ class NamedTemplate:
     def _write_answer(self, draft: _Draft, message: Message, history: History | None) -> None:
         """history: None for the last message of a conversation, which keeps its reasoning and may get an empty block."""
         thought, words = self._thought(message)
-        if thought and (self._thinking.enabled is False and self.family.thinking or history == "dropped"):
+        unwanted = self._thinking.enabled is False and self.family.thinking
+        if thought and (unwanted or history == "dropped"):
             if history is None:
                 self._notices.warn("off", "enable_thinking is false: the reasoning in the data is left out.")
             thought = ""
@@ -251,6 +259,6 @@ def _end_id(end: str, guard: Guard, tokenizer: PreTrainedTokenizerFast) -> int |
 
 def _no_end(name: str, eos: str | None) -> str:
     return (
-        f"this tokenizer lacks the end-of-turn token of {name}: answers end with {eos!r} instead, and the template's other words "
-        "are plain text. A template of the model's own family would suit it better."
+        f"this tokenizer lacks the end-of-turn token of {name}: answers end with {eos!r} instead, and the template's other "
+        "words are plain text. A template of the model's own family would suit it better."
     )

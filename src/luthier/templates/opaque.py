@@ -6,14 +6,15 @@ than joining, stripping, splitting at fixed words and looking for fixed words. W
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from jinja2 import Environment, nodes
 from jinja2.exceptions import TemplateSyntaxError
 
-from luthier.templates.guard import RESERVED
+from luthier.templates.guard import RESERVED_CHARS
 
+_PARTS = ("messages", "tools", "tool_calls", "function", "arguments", "parameters")
+_WHOLE = ("message", "messages", "loop_messages", "msg", "m", "tool", "tools", "tool_call", "tool_calls", "loop", "ns")
 _FILTERS = {
     "trim",
     "tojson",
@@ -44,6 +45,7 @@ _METHODS = {
     "append",
 }
 _STRIPS = {"strip", "lstrip", "rstrip"}
+_UNKNOWN = (nodes.Mul, nodes.Mod, nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.Include, nodes.Import)
 _FUNCTIONS = {"raise_exception", "strftime_now", "namespace", "range", "dict"}
 
 
@@ -51,11 +53,10 @@ class Ordinary:
     """ordinary(text) is True only for a text that the template must copy as it is."""
 
     def __init__(self, words: set[str]):
-        words = {word for word in words if word}
-        self._found = re.compile("|".join([RESERVED.pattern, *map(re.escape, sorted(words, key=len, reverse=True))]))
+        self._words = tuple(sorted(word for word in words if word)) + RESERVED_CHARS
 
     def __call__(self, text: str) -> bool:
-        return bool(text) and text == text.strip() and self._found.search(text) is None
+        return bool(text) and text == text.strip() and not any(word in text for word in self._words)
 
     @classmethod
     def of(cls, source: str) -> Ordinary | None:
@@ -79,11 +80,11 @@ def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
 def _is_text(node: nodes.Node) -> bool:
     """Whether an expression may be a message's text: it is called so, or is one of its parts."""
     if isinstance(node, nodes.Name):
-        return "message" not in node.name and "tool" not in node.name and "loop" not in node.name
+        return node.name not in _WHOLE
     if isinstance(node, nodes.Getattr):
-        return node.attr not in ("messages", "tools", "tool_calls", "function", "arguments", "parameters")
+        return node.attr not in _PARTS
     if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
-        return node.arg.value not in ("messages", "tools", "tool_calls", "function", "arguments", "parameters")
+        return node.arg.value not in _PARTS
     return True
 
 
@@ -95,11 +96,8 @@ def _looks_inside(node: nodes.Node) -> bool:
         return node.name not in _FILTERS
     if isinstance(node, nodes.Call):
         if isinstance(node.node, nodes.Getattr):
-            return (
-                node.node.attr not in _METHODS
-                or not all(isinstance(a, nodes.Const) for a in node.args)
-                and node.node.attr != "append"
-            )
+            fixed = node.node.attr in _METHODS and all(isinstance(argument, nodes.Const) for argument in node.args)
+            return not fixed and node.node.attr != "append"
         return not isinstance(node.node, nodes.Name) or node.node.name not in _FUNCTIONS
     if isinstance(node, nodes.Getitem):
         if isinstance(node.arg, nodes.Slice):

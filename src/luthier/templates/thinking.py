@@ -14,7 +14,10 @@ THINK = ("<think>\n", "\n</think>\n\n")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThinkingMode:
-    """enabled: `enable_thinking`; None leaves it to the template.  preserve: `preserve_thinking`, history keeps its reasoning."""
+    """enabled: `enable_thinking`; None leaves it to the template.
+
+    preserve: `preserve_thinking`, earlier answers keep their reasoning.
+    """
 
     enabled: bool | None = None
     preserve: bool = False
@@ -26,6 +29,9 @@ class ThinkingMode:
         chosen = given is None or "enable_thinking" in given
         enabled = getattr(config, "enable_thinking", None) if chosen else None
         return cls(enabled=enabled, preserve=bool(getattr(config, "preserve_thinking", False)))
+
+
+DEFAULT_MODE = ThinkingMode()
 
 
 def split_thinking(text: str, words: tuple[str, str] = THINK) -> tuple[str | None, str]:

@@ -33,26 +33,22 @@ def find_tool_format(name: str) -> ToolFormat:
     return TOOL_FORMATS[name]()
 
 
-def recognise(write: Callable[[list[dict[str, Any]], list[dict[str, Any]]], str]) -> ToolFormat:
-    """The format in which a chat template writes calls: the one that reads a probe back; "default" where none does.
+def recognise(write: Callable[[list[dict[str, Any]], list[dict[str, Any]]], str]) -> tuple[bool, str]:
+    """Whether a chat template writes tool calls, and the name of the format that reads a probe back ("default": none does).
 
     write(messages, tools) gives the text of the last answer.
     """
     arguments = {"place": "Köln", "days": 3}
-    tool = {
-        "name": "look_up",
-        "description": "d",
-        "parameters": {"type": "object", "properties": {"place": {"type": "string"}}},
-    }
+    schema = {"type": "object", "properties": {"place": {"type": "string"}, "days": {"type": "integer"}}}
+    tool = {"name": "look_up", "description": "d", "parameters": schema}
     call = {"type": "function", "id": "call00001", "function": {"name": "look_up", "arguments": arguments}}
     messages = [{"role": "user", "content": "qua"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
     try:
-        text = write(messages, [tool])
+        text = write(messages, [{"type": "function", "function": tool}])
     except TemplateError:
-        return find_tool_format("default")
+        return False, "default"
     for name in TOOL_FORMATS:
-        known = find_tool_format(name)
-        read = known.read(text.rpartition("</think>")[2], [tool])[1]
-        if [(c.name, dict(c.arguments)) for c in read] == [("look_up", arguments)]:
-            return known
-    return find_tool_format("default")
+        read = find_tool_format(name).read(text.rpartition("</think>")[2], [tool])[1]
+        if [(call.name, dict(call.arguments)) for call in read] == [("look_up", arguments)]:
+            return True, name
+    return "look_up" in text and "Köln" in text, "default"

@@ -47,7 +47,7 @@ class ToolFormat(Protocol):
 @cache
 def prompt(name: str) -> str:
     """The fixed words around the tool descriptions of a format; {tools} marks their place."""
-    return yaml.safe_load(files(__package__).joinpath("prompts.yaml").read_text(encoding="utf-8"))[name]
+    return yaml.safe_load(files("luthier.templates.tools").joinpath("prompts.yaml").read_text(encoding="utf-8"))[name]
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

@@ -53,7 +53,7 @@ def _value(node: ast.AST) -> Any:
     """A literal of Python or of JSON (true, false, null)."""
 
     class Names(ast.NodeTransformer):
-        def visit_Name(self, name: ast.Name) -> ast.AST:
-            return ast.Constant(_JSON_NAMES[name.id]) if name.id in _JSON_NAMES else name
+        def visit_Name(self, node: ast.Name) -> ast.AST:
+            return ast.Constant(_JSON_NAMES[node.id]) if node.id in _JSON_NAMES else node
 
     return ast.literal_eval(ast.fix_missing_locations(Names().visit(node)))
