@@ -436,12 +436,14 @@ class Run:
         """A row in LLaMA-Factory's names and units: percentage of steps, times as H:MM:SS."""
         renamed = {LOG_NAMES.get(key, key): value for key, value in row.items()}
         step, total = row["step"], row.get("total_steps") or self._read_status().get("total_steps")
-        elapsed_s = row.get("elapsed_s") or time.time() - self._started_at
+        done, elapsed_s = step, row.get("elapsed_s")  # elapsed_s counts from step 0, also after a resume
+        if elapsed_s is None:
+            done, elapsed_s = step - self._first_step, time.time() - self._started_at
         out: dict[str, Any] = {"current_steps": step, "total_steps": total}
         out |= {key: renamed[key] for key in LOG_FIELDS if key in renamed}
         out["elapsed_time"] = str(timedelta(seconds=int(elapsed_s)))
-        if total and step > self._first_step:
-            remaining_s = elapsed_s / (step - self._first_step) * (total - step)
+        if total and done > 0:
+            remaining_s = elapsed_s / done * (total - step)
             out |= {"percentage": round(100 * step / total, 2), "remaining_time": str(timedelta(seconds=int(remaining_s)))}
         return out
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from luthier.config import Config
+    from luthier.runs import Run
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,7 +31,16 @@ class Progress:
 
 
 class Callback:
-    """Every hook does nothing by default. metrics are plain floats."""
+    """Made by make_callbacks(config, run). Every hook does nothing by default. metrics are plain floats."""
+
+    def __init__(self, config: Config, run: Run):
+        self.config = config
+        self.run = run
+
+    @classmethod
+    def wanted(cls, config: Config) -> bool:
+        """Whether this configuration asks for the callback."""
+        return True
 
     def on_train_begin(self, progress: Progress) -> None: ...
 

@@ -1,0 +1,48 @@
+"""After a training: what its loss curve says, in words, on the terminal and in the run's reading.md."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from luthier.runtime.files import write_atomic
+from luthier.trainer.callbacks.base import Callback, Progress
+from luthier.trainer.diagnose import Reading, read_curve
+
+if TYPE_CHECKING:
+    from luthier.config import Config
+
+log = logging.getLogger(__name__)
+
+NOT_A_NUMBER = re.compile(r"\b(loss|gradient) is (nan|-?inf)", re.IGNORECASE)
+"""How the trainer says why it stopped; the row with that loss is never written."""
+
+FACTS = ("learning_rate", "num_train_epochs", "logging_steps", "max_grad_norm", "stage", "val_size", "eval_strategy")
+
+
+class CurveReading(Callback):
+    """Also after a failure: a curve that blew up is worth reading."""
+
+    def on_train_end(self, progress: Progress, summary: Mapping[str, Any]) -> None:
+        reading = read_curve(self.run.read_metrics(), facts(self.config, progress, summary))
+        write_atomic(self.run.curve_reading, as_markdown(reading))
+        for each in (reading, *reading.also):
+            log.info("The curve (%s): %s\n  %s", each.rule, each.en, each.zh)
+
+
+def facts(config: Config, progress: Progress, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What read_curve may want to know beside the rows."""
+    known = {key: getattr(config, key) for key in FACTS}
+    blew_up = bool(NOT_A_NUMBER.search(str(summary.get("reason") or "")))
+    return known | {"total_steps": progress.total_steps, "epoch": progress.epoch, "loss_is_nan": blew_up}
+
+
+def as_markdown(reading: Reading) -> str:
+    """Both languages and the numbers behind them."""
+    parts = []
+    for each in (reading, *reading.also):
+        numbers = "\n".join(f"| {name} | {value:.6g} |" for name, value in each.numbers.items())
+        parts.append(f"## {each.rule}\n\n{each.en}\n\n{each.zh}\n\n| number | value |\n|---|---|\n{numbers}\n")
+    return "# What the loss curve says\n\n" + "\n".join(parts)
