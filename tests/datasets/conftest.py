@@ -36,7 +36,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., SampleSet]:
-    """read(info, wants=..., **config keys): the sets of a dataset_info dict whose files lie in tmp_path; all of them unless names."""
+    """read(info, wants=..., **config keys): the sets of a dataset_info dict with files in tmp_path; all unless names."""
 
     def read_sets(info: dict[str, Any], names: list[str] | None = None, *, wants=Conversation, **keys: Any) -> SampleSet:
         (tmp_path / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")

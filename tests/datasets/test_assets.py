@@ -90,7 +90,9 @@ def test_tool_calls_are_the_files_own(assets):
         assert list(sample.tools) == json.loads(row["tools"] or "[]")
         for raw, message in zip(row["conversations"], [m for m in sample.messages if m.role != "system"], strict=True):
             if raw["from"] == "function_call":
-                assert {"name": message.tool_calls[0].name, "arguments": message.tool_calls[0].arguments} == json.loads(raw["value"])
+                assert {"name": message.tool_calls[0].name, "arguments": message.tool_calls[0].arguments} == json.loads(
+                    raw["value"]
+                )
                 num_calls += 1
             else:
                 assert message.content == raw["value"]
@@ -101,7 +103,9 @@ def test_reasoning_parts(assets):
     file = assets / "data" / "llamafactory-demo" / "reason_tool_use_demo_50.jsonl"
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     parts = [part for row in rows for message in row["messages"] for part in message["content"]]
-    messages = [message for sample in read_samples(Config(dataset=[str(file)]), wants=Conversation) for message in sample.messages]
+    messages = [
+        message for sample in read_samples(Config(dataset=[str(file)]), wants=Conversation) for message in sample.messages
+    ]
     assert sum(message.thinking is not None for message in messages) == sum(part["type"] == "reasoning" for part in parts)
     assert sum(len(message.tool_calls) for message in messages) == sum(part["type"] == "tool_call" for part in parts)
 
@@ -116,7 +120,11 @@ def test_markdown_pages_are_documents(assets):
 
 @pytest.mark.parametrize(
     ("name", "wants", "words"),
-    [("dpo_en_demo", Conversation, "preferences"), ("identity", Preference, "conversations"), ("kto_en_demo", Conversation, "rated")],
+    [
+        ("dpo_en_demo", Conversation, "preferences"),
+        ("identity", Preference, "conversations"),
+        ("kto_en_demo", Conversation, "rated"),
+    ],
 )
 def test_the_wrong_set_for_a_stage_is_named(assets, name, wants, words):
     from luthier.errors import DataError

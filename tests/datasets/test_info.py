@@ -11,7 +11,12 @@ def entry(raw):
 
 def test_unlisted_columns_keep_their_defaults():
     columns = entry({"file_name": "a.json", "columns": {"response": "answer"}}).columns
-    assert (columns["prompt"], columns["query"], columns["response"], columns["system"]) == ("instruction", "input", "answer", None)
+    assert (columns["prompt"], columns["query"], columns["response"], columns["system"]) == (
+        "instruction",
+        "input",
+        "answer",
+        None,
+    )
 
 
 def test_a_default_gives_way_where_its_column_is_mapped():
@@ -35,7 +40,9 @@ def test_priority_of_sources():
 
 
 def test_foreign_keys_are_noted_not_refused():
-    assert entry({"file_name": "a.json", "licence": "MIT", "file_sha1": "1234"}).notes == ('key "licence" is not known and was not used',)
+    assert entry({"file_name": "a.json", "licence": "MIT", "file_sha1": "1234"}).notes == (
+        'key "licence" is not known and was not used',
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,7 +72,9 @@ def test_bad_entries(raw, message):
 
 def test_an_unknown_name_says_where_it_looked(tmp_path, write):
     write("dataset_info.json", {"identity": {"file_name": "identity.json"}, "alpaca_zh": {"file_name": "x.json"}})
-    with pytest.raises(DataError, match=r'unknown dataset "identiy": not in .*dataset_info.json.*\n  Did you mean identity\?.*alpaca_zh'):
+    with pytest.raises(
+        DataError, match=r'unknown dataset "identiy": not in .*dataset_info.json.*\n  Did you mean identity\?.*alpaca_zh'
+    ):
         find_entry("identiy", str(tmp_path))
 
 
@@ -75,7 +84,8 @@ def test_dataset_dir_may_be_a_dict_or_ONLINE():
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [('{"a": ', r"not valid JSON: .* \(line 1, column"), ("[]", "not an object of datasets"), (b"\xff\xfe", "JSON")]
+    ("text", "message"),
+    [('{"a": ', r"not valid JSON: .* \(line 1, column"), ("[]", "not an object of datasets"), (b"\xff\xfe", "JSON")],
 )
 def test_broken_info_files(tmp_path, write, text, message):
     write("dataset_info.json", text)

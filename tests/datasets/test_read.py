@@ -44,7 +44,10 @@ def test_first_five_bad_rows_and_their_number_in_one_error(read, write):
 
 
 def test_skip_counts_and_says_why(read, write):
-    write("a.jsonl", "".join(line + "\n" for line in ('{"instruction": "q", "output": "a"}', "{", "{", '{"instruction": "q"}', "3")))
+    write(
+        "a.jsonl",
+        "".join(line + "\n" for line in ('{"instruction": "q", "output": "a"}', "{", "{", '{"instruction": "q"}', "3")),
+    )
     samples = read(ONE, on_bad_row="skip")
     assert answers(samples) == ["a"]
     assert samples.counts.skipped == 4
@@ -120,7 +123,10 @@ def test_notes_where_llamafactory_would_read_other_columns(read, write):
 
 
 def test_rows_with_different_keys(read, write):
-    write("a.jsonl", [{"instruction": "q", "output": "a"}, {"output": "b", "input": "i", "extra": [1]}, {"instruction": "q", "output": "c"}])
+    write(
+        "a.jsonl",
+        [{"instruction": "q", "output": "a"}, {"output": "b", "input": "i", "extra": [1]}, {"instruction": "q", "output": "c"}],
+    )
     assert answers(read(ONE)) == ["a", "b", "c"]
 
 
@@ -178,7 +184,9 @@ def test_memory_stays_flat_over_a_million_rows(tmp_path):
             "n = sum(1 for _ in read_samples(Config(dataset=[sys.argv[1]]), wants=Conversation))\n"
             "print(n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
-        out = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=300).stdout
+        out = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=300
+        ).stdout
         count, peaks[name] = map(int, out.split())
         assert count == rows
     assert peaks["b.jsonl"] < peaks["a.jsonl"] * 1.1

@@ -6,6 +6,7 @@ Used for a bare path in `dataset:` and by `luthier data register`. Never guesses
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,11 @@ def guess_entry(name: str, path: Path) -> Entry:
     else:
         rows = (row for _, _, row in islice(FilesSource(files).rows(), ROWS_LOOKED_AT) if isinstance(row, Mapping))
         raw |= guess_shape(list(rows), str(path))
-    return parse_entry(name, raw, base=".", where=str(path))
+    entry = parse_entry(name, raw, base=".", where=str(path))
+    mapped = ", ".join(f"{key}={column}" for key, column in (raw.get("columns") or {}).items() if column)
+    return replace(
+        entry, notes=(*entry.notes, f"not registered, read as {entry.formatting}: {mapped}" if mapped else "read as text")
+    )
 
 
 def guess_shape(rows: list[Mapping[str, Any]], where: str) -> dict[str, Any]:

@@ -53,6 +53,7 @@ TAG_DEFAULTS: Mapping[str, Mapping[str, str]] = {
     },
 }
 FORMATTINGS = ("alpaca", "sharegpt", "openai", "text")
+MAX_NUM_SAMPLES = 10**12
 ENTRY_KEYS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(SOURCE_KEYS, str),
     **dict.fromkeys(("formatting", "subset", "split", "folder", "revision", "encoding"), str),
@@ -118,8 +119,8 @@ def parse_entry(name: str, raw: Any, *, base: str, where: str, modelscope: bool 
             (f'Did you mean "{close[0]}"? ' if close else "") + f"Known: {', '.join(FORMATTINGS)}",
         )
     num_samples = raw.get("num_samples")
-    if num_samples is not None and num_samples < 1:
-        raise DataError(f'{at}: "num_samples" is {num_samples}.', "It must be at least 1.")
+    if num_samples is not None and not 1 <= num_samples <= MAX_NUM_SAMPLES:
+        raise DataError(f'{at}: "num_samples" is {num_samples}.', f"It must be at least 1 and at most {MAX_NUM_SAMPLES:,}.")
     source = _source(at, raw, modelscope)
     columns, listed = _columns(at, raw, formatting, notes)
     return Entry(

@@ -15,7 +15,7 @@ from luthier.datasets.base import BadRow, Source
 from luthier.datasets.counts import SetCounts
 from luthier.datasets.formats import FORMATS
 from luthier.datasets.formats.columns import column_notes
-from luthier.datasets.info import Entry
+from luthier.datasets.info import MAX_NUM_SAMPLES, Entry
 from luthier.errors import DataError
 from luthier.types import Origin, Sample
 
@@ -97,11 +97,11 @@ class OneSet:
     def _draw(self, total: int) -> np.ndarray:
         """How often each of total rows is used. num_samples beyond total adds rows drawn with replacement."""
         rng = np.random.default_rng(self.seed)
-        wanted = self.entry.num_samples or total
-        drawn = rng.permutation(total)[:wanted]
+        wanted = min(self.entry.num_samples or total, self.config.max_samples or MAX_NUM_SAMPLES)
+        times = np.bincount(rng.permutation(total)[:wanted], minlength=total)
         if total and wanted > total:
-            drawn = np.concatenate([drawn, rng.integers(total, size=wanted - total)])
-        return np.bincount(drawn[: self.config.max_samples], minlength=total)
+            times += rng.multinomial(wanted - total, np.full(total, 1 / total))
+        return times
 
     def _convert(self, row: Mapping[str, Any] | BadRow, origin: Origin) -> Sample:
         if isinstance(row, BadRow):

@@ -14,7 +14,10 @@ def words(sample):
 
 
 def test_prompt_query_response(read, write):
-    assert words(one(read, write, {"instruction": "Add", "input": "1 2", "output": "3"})) == [("user", "Add\n1 2"), ("assistant", "3")]
+    assert words(one(read, write, {"instruction": "Add", "input": "1 2", "output": "3"})) == [
+        ("user", "Add\n1 2"),
+        ("assistant", "3"),
+    ]
     assert words(one(read, write, {"instruction": "", "input": "1 2", "output": ""})) == [("user", "1 2"), ("assistant", "")]
 
 
@@ -64,7 +67,10 @@ def test_text_is_the_prompt_column(read, write):
     ("row", "message"),
     [
         ({"instruction": "a"}, r'rows.jsonl row 1 has no "output" \(keys: instruction\)'),
-        ({"instruction": "a", "response": "b"}, r'has no "output" \(keys: instruction, response\).\n  Map it .*"response": "response"'),
+        (
+            {"instruction": "a", "response": "b"},
+            r'has no "output" \(keys: instruction, response\).\n  Map it .*"response": "response"',
+        ),
         ({"question": "a", "output": "b"}, 'has no "instruction" .*\n.*"prompt": "question"'),
         ({"instruction": "a", "output": None}, 'has null in "output"'),
         ({"instruction": "a", "output": 3}, 'has the number 3 in "output" where text is needed'),
@@ -78,7 +84,7 @@ def test_bad_rows(read, write, row, message):
 
 @pytest.mark.parametrize("history", ["a", [["q"]], [3], {"q": "a"}])
 def test_bad_history(read, write, history):
-    with pytest.raises(DataError, match='row 1 has .* in "history"'):
+    with pytest.raises(DataError, match=r'row 1 has .* in "history"'):
         one(read, write, {"instruction": "a", "output": "b", "history": history}, columns={"history": "history"})
 
 

@@ -66,8 +66,14 @@ def test_whole_conversations_as_chosen_and_rejected(read, write):
     [
         ([USER, {"role": "assistant"}], "has neither words nor tool_calls in message 2"),
         ([{"role": "user", "content": None}, ANSWER], 'has no "content" in message 1'),
-        ([USER, {"role": "assistant", "content": "x", "tool_calls": [{"id": "c"}]}], 'a call without a function name in "tool_calls"'),
-        ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, ANSWER], 'a part of type "image_url"'),
+        (
+            [USER, {"role": "assistant", "content": "x", "tool_calls": [{"id": "c"}]}],
+            'a call without a function name in "tool_calls"',
+        ),
+        (
+            [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, ANSWER],
+            'a part of type "image_url"',
+        ),
         ([{"role": "critic", "content": "x"}, ANSWER], 'has "critic" in "role" of message 1'),
     ],
 )

@@ -48,7 +48,12 @@ def test_tools(read, write, tools):
         ('[{"name": "f", "arguments": {}}, {"name": "g", "arguments": {}}]', None, "", ["f", "g"]),
         ('<think>\nwhy\n</think>\n\n{"name": "f", "arguments": {}}', "why", "", ["f"]),
         ('I look it up.\n{"name": "f", "arguments": {}}', None, "I look it up.", ["f"]),
-        ('Now: <tool_call>{"name": "f", "arguments": {}}</tool_call>\n<tool_call>{"name": "g"}</tool_call>', None, "Now:", ["f", "g"]),
+        (
+            'Now: <tool_call>{"name": "f", "arguments": {}}</tool_call>\n<tool_call>{"name": "g"}</tool_call>',
+            None,
+            "Now:",
+            ["f", "g"],
+        ),
     ],
 )
 def test_function_calls(read, write, value, thinking, content, names):
@@ -103,7 +108,10 @@ def test_preference_and_rating_and_prompt(read, write):
         ([HI, {"from": "function_call", "value": "call f"}], 'has no JSON function call in "value"'),
         ([HI, {"from": "function_call", "value": '{"name": "f", "arguments": '}], 'has broken JSON in "value"'),
         ([HI, {"from": "function_call", "value": '{"arguments": {}}'}], "has a call without a function name"),
-        ([HI, {"from": "function_call", "value": '{"name": "f", "arguments": [1]}'}], 'has a list as arguments of the call "f"'),
+        (
+            [HI, {"from": "function_call", "value": '{"name": "f", "arguments": [1]}'}],
+            'has a list as arguments of the call "f"',
+        ),
         ([{**HI, "train": True}, HELLO], "asks to learn a user turn"),
         ([HI, {**HELLO, "weight": -1}], 'has -1 in "weight"'),
         ([HI, {**HELLO, "train": "yes"}], 'has "yes" in "train"'),
@@ -125,5 +133,5 @@ def test_bad_preferences(read, write):
 
 @pytest.mark.parametrize("tools", ['[{"name": ', "text", 5, [3], [{"description": "no name"}], '"quoted"'])
 def test_bad_tools(read, write, tools):
-    with pytest.raises(DataError, match='row 1 has .*"tools"'):
+    with pytest.raises(DataError, match=r'row 1 has .*"tools"'):
         one(read, write, [HI, HELLO], more={"tools": tools}, columns={"tools": "tools"})

@@ -11,7 +11,10 @@ LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
 
 
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gbk", "gb18030"])
-@pytest.mark.parametrize(("name", "text"), [("a.json", ARRAY), ("a.jsonl", LINES), ("a.csv", "instruction,output\r\n你好吗，朋友,我很好，谢谢你\r\n" * 3)])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.json", ARRAY), ("a.jsonl", LINES), ("a.csv", "instruction,output\r\n你好吗，朋友,我很好，谢谢你\r\n" * 3)],
+)
 def test_recognised(read, write, codec, name, text):
     text = text.replace("\r\n你好吗，朋友,我很好，谢谢你\r\ninstruction,output", "\r\n你好吗，朋友,我很好，谢谢你")
     if name == "a.csv" and codec in ("utf-16-le", "utf-16-be"):
@@ -25,10 +28,10 @@ def test_recognised(read, write, codec, name, text):
 @pytest.mark.parametrize(
     ("text", "codec"),
     [
-        ("[{\"instruction\": \"請介紹一下你自己，謝謝你的幫助\"}]", "big5"),
-        ("[{\"instruction\": \"自己紹介をしてください。ありがとうございます\"}]", "shift_jis"),
-        ("[{\"instruction\": \"Où est la bibliothèque près de l'école élémentaire à côté\"}]", "latin-1"),
-        ("[{\"instruction\": \"Где находится библиотека имени Ленина в городе\"}]", "cp1251"),
+        ('[{"instruction": "請介紹一下你自己，謝謝你的幫助"}]', "big5"),
+        ('[{"instruction": "自己紹介をしてください。ありがとうございます"}]', "shift_jis"),
+        ('[{"instruction": "Où est la bibliothèque près de l\'école élémentaire à côté"}]', "latin-1"),
+        ('[{"instruction": "Где находится библиотека имени Ленина в городе"}]', "cp1251"),
     ],
 )
 def test_refused_with_the_remedy(read, write, text, codec):

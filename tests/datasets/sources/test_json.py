@@ -11,7 +11,7 @@ from luthier.datasets.sources.json_array import read_json
 from luthier.datasets.sources.json_lines import read_jsonl
 from luthier.errors import DataError
 
-ROWS = [{"a": "x" * n, "b": [1.5, -2, None, True, {"c": "\u4e2d\"\\\n\U0001f600"}]} for n in range(0, 400, 7)]
+ROWS = [{"a": "x" * n, "b": [1.5, -2, None, True, {"c": '\u4e2d"\\\n\U0001f600'}]} for n in range(0, 400, 7)]
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64, 1 << 20])
@@ -42,7 +42,7 @@ def test_objects_without_an_array(write):
     ("text", "place"),
     [
         ('[{"a": 1}, {"a": }]', "line 1, column 18"),
-        ('[\n{"a": 1}\n{"a": 2}]', 'expected between two rows \\(line 3, column 1'),
+        ('[\n{"a": 1}\n{"a": 2}]', "expected between two rows \\(line 3, column 1"),
         ('[{"a": 1},\n{"a": "x\n', "line 2"),
         ('[{"a": 1}', '"]" is missing at the end'),
         ('[{"a": 1}] {"a": 2}', "after the end of the array"),

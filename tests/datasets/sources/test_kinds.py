@@ -16,7 +16,7 @@ from luthier.datasets.sources.file import File
 from luthier.datasets.sources.local import FilesSource, find_files
 from luthier.errors import DataError
 
-ROWS = [{"instruction": f"q{i} 中文", "input": "", "output": "a, \"b\"\nc" * i} for i in range(5)]
+ROWS = [{"instruction": f"q{i} 中文", "input": "", "output": 'a, "b"\nc' * i} for i in range(5)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 
 
@@ -79,7 +79,9 @@ def zstd(data):
     return pa.compress(data, "zstd", asbytes=True)
 
 
-@pytest.mark.parametrize(("suffix", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress), ("zst", zstd)])
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress), ("zst", zstd)]
+)
 def test_compressed(write, suffix, pack):
     if pack is None:
         pack = pytest.importorskip("zstandard").ZstdCompressor().compress

@@ -21,7 +21,9 @@ def memory():
     fs.rm("/bucket", recursive=True)
 
 
-@pytest.mark.parametrize(("url", "count"), [("memory://bucket/a.jsonl", 5), ("memory://bucket/", 10), ("memory://bucket/*.jsonl", 10)])
+@pytest.mark.parametrize(
+    ("url", "count"), [("memory://bucket/a.jsonl", 5), ("memory://bucket/", 10), ("memory://bucket/*.jsonl", 10)]
+)
 @pytest.mark.parametrize("key", ["cloud_file_name", "file_name"])
 def test_urls(read, memory, url, count, key):
     assert len(list(read({"set": {key: url}}))) == count
@@ -37,7 +39,11 @@ def test_fingerprint_of_a_url_follows_its_content(read, memory):
 
 @pytest.mark.parametrize(
     ("url", "message"),
-    [("memory://bucket/no.jsonl", "does not exist"), ("memory://bucket/*.csv", "holds no data file"), ("nosuch://x/a.jsonl", "cannot be read")],
+    [
+        ("memory://bucket/no.jsonl", "does not exist"),
+        ("memory://bucket/*.csv", "holds no data file"),
+        ("nosuch://x/a.jsonl", "cannot be read"),
+    ],
 )
 def test_bad_urls(read, memory, url, message):
     with pytest.raises(DataError, match=message):
@@ -63,7 +69,9 @@ def test_offline_names_what_is_missing():
         "try: list(read_samples(Config(dataset=['nobody/nothing'], dataset_dir='ONLINE'), wants=Conversation))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env={"HF_HUB_OFFLINE": "1"})
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env={"HF_HUB_OFFLINE": "1"}
+    )
     assert "DataError" in result.stdout, result.stderr
     assert "nobody/nothing is not in the cache" in result.stdout
     assert "hf download nobody/nothing --repo-type dataset" in result.stdout

@@ -1,7 +1,8 @@
 """Datasets on Hugging Face or ModelScope, by repository name.
 
 Enters: an Entry with hf_hub_url or ms_hub_url (subset, split, folder, revision). Leaves: rows.
-Downloads through `datasets` (Hugging Face) or the ModelScope client, which keep them in their caches; runs no code of a repository.
+Downloads through `datasets` (Hugging Face) or the ModelScope client, which keep them in their caches.
+Never runs code of a repository.
 """
 
 from __future__ import annotations
