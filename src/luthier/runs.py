@@ -22,7 +22,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,28 +112,34 @@ class Run:
         Raises ConfigError for a folder that is occupied, unwritable, on a full disk, or the model's own.
         """
         run, earlier = cls._prepare(config, kind)
-        values = config.to_dict() | {"output_dir": str(run.folder)}  # to_dict leaves secrets out
-        run._waiting_config = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
-        run._status = {
-            "state": "queued",
-            "kind": kind,
-            "name": values.get("run_name") or run.folder.name,
-            **{key: getattr(config, key) for key in DESCRIBING},
-            **this_process(),
-            "cwd": str(Path.cwd()),
-            "created_at": time.time(),
-            "version": __version__,
-        }
-        run.folder.mkdir(parents=True, exist_ok=True)
+        announced = run._announced()
+        run._begin_with(config, this_process() | {key: announced[key] for key in ("before", "detached") if key in announced})
         if not earlier:
             run._claim()
-        _remember(run.folder)
         return run
 
     @classmethod
     def check(cls, config: Config, kind: str = "train") -> Run:
         """Everything that create refuses, without writing anything."""
         return cls._prepare(config, kind)[0]
+
+    @classmethod
+    def announce(cls, config: Config, kind: str, start: Callable[[Run], int]) -> Run:
+        """Check as create does, start(run) another process that will create the run, and say "queued" in its name.
+
+        start: gets the run (its folder exists), returns the process number.
+        """
+        run, earlier = cls._prepare(config, kind)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        pid = start(run)
+        process = find_process(pid, None)
+        whose = this_process() | {"pid": pid, "pid_started": process.create_time() if process else None, "detached": True}
+        run._begin_with(config, whose | ({"before": run._status_on_disk()} if earlier else {}))
+        if earlier:
+            write_atomic(run.status_file, _json(run._status or {}))
+        else:
+            run._claim()
+        return run
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
@@ -154,6 +160,8 @@ class Run:
                 self.clear_reports()
             write_atomic(self.config_file, self._waiting_config)
             self._waiting_config = None
+        if self._status is not None:
+            self._status.pop("before", None)
         self.clear_stop()
         self._started_at = time.time()
         self._merge_status({"state": "running", "started_at": self._started_at, "reason": None, **this_process()})
@@ -183,11 +191,6 @@ class Run:
         if fields.get("state") == "running" and self._read_status().get("state") != "running":
             self.start()
         self._merge_status(fields)
-
-    def announce(self, pid: int) -> None:
-        """Say that this run, still queued, will be done by the process pid, which then makes it with Run.create."""
-        process = find_process(pid, None)
-        self._merge_status({"pid": pid, "pid_started": process.create_time() if process else None})
 
     def process(self) -> psutil.Process | None:
         """The process of this run, if it lives on this machine."""
@@ -323,16 +326,16 @@ class Run:
         run.require_space(MIN_FREE_BYTES, "a run")
         if owner is not None:
             owner._refuse_live()
-        # A detached run was announced in its name by the process that started it: that is not an earlier run.
-        announced = run._status_on_disk().get("state") == "queued" and run._status_on_disk().get("pid") == os.getpid()
-        earlier = run.status_file.is_file() and not announced
+        announced = run._announced()
+        earlier = "before" in announced if announced else run.status_file.is_file()
         run._refuse_occupied(config, earlier)
         run._resume = run._checkpoints_to_resume(config, earlier)
         return run, earlier
 
     def _refuse_live(self) -> None:
         status = self._as_it_is(self._status_on_disk())
-        if status.get("state") in LIVE and status.get("pid") != os.getpid():
+        mine = (os.getpid(), self._status["pid"] if self._status else None)
+        if status.get("state") in LIVE and status.get("pid") not in mine:
             raise ConfigError(
                 f"{self.folder} holds a run that is {status['state']} (process {status.get('pid')} on {status.get('host')}).",
                 f"Wait for it, stop it with: luthier runs stop {shown_path(self.folder)}  or choose another output_dir.",
@@ -346,7 +349,8 @@ class Run:
             return
         if wish not in (None, "false"):
             return
-        state = self._status_on_disk().get("state") if earlier else None
+        status = self._status_on_disk()
+        state = status.get("before", status).get("state") if earlier else None
         if earlier and (state == "finished" or (wish == "false" and self.checkpoints())):
             raise ConfigError(
                 f"output_dir {self.folder} already holds a {self.kind} run ({state}).",
@@ -391,16 +395,40 @@ class Run:
 
     # ---- inside: status.json ----
 
+    def _announced(self) -> dict[str, Any]:
+        """The status that the process which started this one wrote for it (a detached run); {} where there is none."""
+        status = self._status_on_disk()
+        return status if status.get("state") == "queued" and status.get("pid") == os.getpid() else {}
+
+    def _begin_with(self, config: Config, whose: Mapping[str, Any]) -> None:
+        """The first status and config.yaml, in memory. whose: the process that does the work."""
+        values = config.to_dict() | {"output_dir": str(self.folder)}  # to_dict leaves secrets out
+        self._waiting_config = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
+        self._status = {
+            "state": "queued",
+            "kind": self.kind,
+            "name": values.get("run_name") or self.folder.name,
+            **{key: getattr(config, key) for key in DESCRIBING},
+            **whose,
+            "cwd": str(Path.cwd()),
+            "created_at": time.time(),
+            "version": __version__,
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _remember(self.folder)
+
     def _claim(self) -> None:
         """Write the first status.json. Of two processes that make the same folder at once, one is refused."""
+        assert self._status is not None and self._waiting_config is not None
         try:
             self.status_file.open("x").close()
         except FileExistsError:
             self._refuse_live()
-        assert self._waiting_config is not None
+            if self._status["pid"] != os.getpid():  # announced too late: the process itself was faster
+                return
         write_atomic(self.config_file, self._waiting_config)
         self._waiting_config = None
-        self._merge_status({})
+        write_atomic(self.status_file, _json(self._status))
 
     def _status_on_disk(self) -> dict[str, Any]:
         try:
@@ -429,7 +457,7 @@ class Run:
             status["finished_at"] = status["updated_at"]
         if self._status is not None:
             self._status = status
-        if self._waiting_config is None:
+        if self._waiting_config is None or "before" in status:
             write_atomic(self.status_file, _json(status), durable=False)
 
     def _log_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -501,7 +529,8 @@ def _checkpoints(folder: Path) -> list[Path]:
 def known_runs() -> list[Run]:
     """Every run that this user ever made and that is still there, and those under ./saves and ./runs; newest first."""
     name, pointers = Run.status_file.name, Pointers("runs")
-    folders = {status.parent.resolve() for base in ("saves", "runs") for status in Path(base).glob(f"**/{name}")}
+    nearby = [Path(base).glob(f"{'*/' * depth}{name}") for base in ("saves", "runs") for depth in range(1, 5)]
+    folders = {status.parent.resolve() for found in nearby for status in found}
     for folder in pointers.all():
         if (folder / name).is_file():
             folders.add(folder)

@@ -1,0 +1,102 @@
+"""`luthier train`: every stage, and predict where the configuration asks for it; in this shell or in the background.
+
+What enters: the words after the verb. What leaves: a run folder, and an exit code (130 after Ctrl-C, saved or not).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier.cli.arguments import take_flags
+from luthier.config import load_config
+from luthier.errors import ConfigError
+from luthier.runs import Run, shown_path
+
+if TYPE_CHECKING:
+    from luthier.config import Config
+
+log = logging.getLogger(__name__)
+
+
+def command(argv: list[str]) -> int:
+    """luthier train CONFIG.yaml|CONFIG.json [key=value ...] [--key value ...] [--detach] [--json]
+
+    Trains a model (stages pt, sft ...). Settings come from the file, then from the words after it; later ones win.
+    `luthier config explain KEY` tells what a key means. With do_predict (and without do_train) it answers the dataset instead;
+    with both it trains first.
+
+      --detach   train in the background: the command returns at once and the run outlives the shell
+      --json     print the results as JSON at the end (or, with --detach, the folder and the process)
+
+    Ctrl-C finishes the step, saves and ends; a second Ctrl-C ends at once. The same command goes on where a run was cut short.
+
+    Examples:
+      luthier train examples/lora_sft.yaml
+      luthier train examples/lora_sft.yaml learning_rate=1e-4 --output_dir runs/second --detach
+      luthier train --model_name_or_path starter --stage sft --do_train --dataset identity --output_dir runs/identity
+    """
+    words, flags = take_flags(argv, "--detach", "--json")
+    if not words:
+        raise ConfigError("luthier train needs a configuration.", "Name a YAML file or give --key value; luthier train --help.")
+    config = load_config(words)
+    predicts_only = (config.do_predict or config.do_eval) and not config.do_train
+    kind = "predict" if predicts_only else "train"
+    if "--detach" in flags:
+        return _detach(config, words, kind, as_json="--json" in flags)
+    if predicts_only:
+        from luthier.workflows.predict import predict
+
+        predict(config)
+        return 0
+    from luthier.workflows.train import train
+
+    run = train(config)
+    status = run.status()
+    if status["state"] == "finished" and config.do_predict:
+        from luthier.workflows.predict import predict
+
+        predict(trained(config, run))
+    if "--json" in flags:
+        print(json.dumps({"folder": str(run.folder), "state": status["state"], **run.read_results()}, ensure_ascii=False))
+    if status["state"] == "stopped" and not run.stop_requested():
+        return 130  # by a signal, not by `luthier runs stop`
+    return 0
+
+
+def trained(config: Config, run: Run) -> Config:
+    """The configuration that answers with what run has trained: its adapter on the same base, or its model."""
+    changes: dict[str, object] = {"output_dir": str(run.folder), "overwrite_output_dir": True, "resume_from_checkpoint": None}
+    if config.finetuning_type in ("lora", "oft"):
+        before = config.adapter_name_or_path or []
+        kept = before if config.create_new_adapter else before[:-1]  # else the last one was trained further
+        changes["adapter_name_or_path"] = [*kept, str(run.folder)]
+    else:
+        changes["model_name_or_path"] = str(run.folder)
+    return config.model_copy(update=changes)
+
+
+def _detach(config: Config, words: list[str], kind: str, as_json: bool) -> int:
+    """Start this command again, in a session of its own, with its output going to the run's log."""
+
+    def start(run: Run) -> int:
+        argv = [sys.executable, "-m", "luthier", "train", *words, f"output_dir={run.folder}"]
+        with run.log_file.open("ab") as output:
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, cwd=Path.cwd()
+            )
+        return process.pid
+
+    run = Run.announce(config, kind, start)
+    folder, pid = shown_path(run.folder), run.status()["pid"]
+    if as_json:
+        print(json.dumps({"folder": str(run.folder), "pid": pid}))
+        return 0
+    print(f"Started in the background (process {pid}): {folder}\n")
+    for what, verb in (("follow it", "logs -f"), ("where it stands", "show"), ("stop and save", "stop")):
+        print(f"  {what:<16}luthier runs {verb} {folder}")
+    return 0
