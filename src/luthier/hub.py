@@ -73,7 +73,7 @@ def _local_folder(name: str) -> Path | None:
 
 
 def _looks_like_path(name: str) -> bool:
-    """Whether name is meant as a folder: `./x`, `~/x`, `a/b/c`, `saves/run` beside an existing `saves`; not `Qwen/Qwen3-0.6B`."""
+    """Whether name is meant as a folder: `./x`, `~/x`, `a/b/c`, `saves/x` where `saves` exists; not `Qwen/Qwen3-0.6B`."""
     if not _REPOSITORY_ID.fullmatch(name) or name.startswith((".", "~")):
         return True
     return "/" in name and Path(name).parent.is_dir()
@@ -119,7 +119,7 @@ def _download_huggingface(name: str, config: Config | None) -> Path:
             name,
             revision=revision,
             cache_dir=config.cache_dir if config else None,
-            token=(config.hf_hub_token if config else None) or None,
+            token=config.hf_hub_token.get_secret_value() if config and config.hf_hub_token else None,
             allow_patterns=_patterns(config),
             ignore_patterns=list(SECOND_COPIES),
         )

@@ -32,6 +32,8 @@ class Freeze(Full):
         if trainable:
             for module in self._learning(model):
                 module.requires_grad_(True)
+                if not self.config.pure_bf16:
+                    module.float()
         return model
 
     def _learning(self, model: PreTrainedModel) -> list[nn.Module]:

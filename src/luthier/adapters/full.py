@@ -49,13 +49,14 @@ def load_whole_model(model: PreTrainedModel, folder: Path) -> None:
     """Copy the weights in folder into model, in place and bit for bit. CheckpointError where names or shapes differ."""
     import torch
 
-    fresh = type(model).from_pretrained(folder, dtype=model.dtype, local_files_only=True, use_safetensors=True)
+    # float32 holds every stored format exactly, and a folder may mix them (freeze tunes float32 layers of a bfloat16 model)
+    fresh = type(model).from_pretrained(folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)
     source = dict(fresh.named_parameters()) | dict(fresh.named_buffers())
     target = dict(model.named_parameters()) | dict(model.named_buffers())
     if differing := sorted(name for name in source.keys() | target.keys() if _shape(source, name) != _shape(target, name)):
         name = differing[0]
         raise CheckpointError(
-            f"{folder} belongs to another model: {name} has shape {_shape(source, name)} there and {_shape(target, name)} here.",
+            f"{folder} belongs to another model: {name} is {_shape(source, name)} there and {_shape(target, name)} here.",
             "Resume with the model that the run was started with.",
         )
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """Model folder -> transformers model on a device.
 
 Enters: the config and a device and dtype chosen by runtime/. Leaves: a PreTrainedModel with every weight loaded.
-Never: reads pickled weights or runs a repository's code unless trust_remote_code is set, leaves a weight at its random start in silence.
+Never: reads pickled weights or runs a repository's code unless trust_remote_code is set; leaves a weight at its random start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ATTENTION = {"auto": "sdpa", "disabled": "eager", "sdpa": "sdpa", "fa2": "flash_attention_2", "fa3": "flash_attention_3"}
+ATTENTION = {
+    "auto": "sdpa",
+    "disabled": "eager",
+    "eager": "eager",
+    "sdpa": "sdpa",
+    "fa2": "flash_attention_2",
+    "fa3": "flash_attention_3",
+}
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
@@ -39,10 +46,10 @@ def load_config_of_model(config: Config, folder: Path | None = None) -> Pretrain
             "Read its *.py files; if you trust them, set trust_remote_code: true",
         )
     if not _known(raw.get("model_type")) and not config.trust_remote_code:
-        import transformers
+        from transformers import __version__
 
         raise ModelError(
-            f'{folder}/config.json has model_type "{raw.get("model_type")}", unknown to transformers {transformers.__version__}.',
+            f'{folder}/config.json has model_type "{raw.get("model_type")}", unknown to transformers {__version__}.',
             "If the model is new: pip install -U transformers",
         )
     try:

@@ -21,7 +21,7 @@ VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", 
 
 
 def load_tokenizer(config: Config, folder: Path | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer of model_name_or_path (of folder, if given). Raises ModelError naming the file that is missing or broken."""
+    """The tokenizer of model_name_or_path (of folder, if given). ModelError names the file that is missing or broken."""
     from transformers import AutoTokenizer
 
     folder = folder or resolve_model(config.model_name_or_path, config)

@@ -109,7 +109,7 @@ def obstacle(dtype: torch.dtype, device: Device) -> str:
 def bfloat16_slowdown() -> float:
     """Time of a bfloat16 matrix product over that of a float32 one on this CPU, one thread, best of five; about 50 ms.
 
-    Measured, because the instruction sets that help (AVX512-BF16, AMX, SVE) go by many names and libraries differ in using them.
+    Measured: the instruction sets that help (AVX512-BF16, AMX, SVE) have many names, and libraries differ in using them.
     """
     import torch
 
