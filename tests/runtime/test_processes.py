@@ -1,0 +1,27 @@
+"""A process number alone does not say whether it is the same process."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+
+from luthier.runtime.processes import find_process, is_alive, this_process
+
+
+def test_this_process_is_alive_and_an_earlier_owner_of_its_number_is_not() -> None:
+    me = this_process()
+    assert is_alive(me["pid"], me["pid_started"], me["host"])
+    assert is_alive(me["pid"], me["pid_started"] - 100, me["host"]) is False
+    assert is_alive(me["pid"], me["pid_started"], "another-machine") is None
+    assert find_process(None, None) is None
+
+
+def test_a_zombie_is_dead() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, but not yet collected
+    try:
+        assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
+        assert is_alive(child.pid, None, None) is False
+    finally:
+        child.wait()
