@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luthier.errors import CheckpointError, ModelError
+from luthier.runtime.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,7 +37,8 @@ class Full:
         )
 
     def save(self, model: PreTrainedModel, folder: Path) -> None:
-        model.save_pretrained(folder)
+        with quiet_transformers():
+            model.save_pretrained(folder)
 
     def load(self, model: PreTrainedModel, folder: Path) -> None:
         load_whole_model(model, folder)
@@ -50,7 +52,8 @@ def load_whole_model(model: PreTrainedModel, folder: Path) -> None:
     import torch
 
     # float32 holds every stored format exactly, and a folder may mix them (freeze tunes float32 layers of a bfloat16 model)
-    fresh = type(model).from_pretrained(folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)
+    with quiet_transformers():
+        fresh = type(model).from_pretrained(folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)
     source = dict(fresh.named_parameters()) | dict(fresh.named_buffers())
     target = dict(model.named_parameters()) | dict(model.named_buffers())
     if differing := sorted(name for name in source.keys() | target.keys() if _shape(source, name) != _shape(target, name)):

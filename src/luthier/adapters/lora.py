@@ -7,7 +7,6 @@ Never: changes a base weight (PiSSA alone splits them, and saves what is exact o
 from __future__ import annotations
 
 import logging
-import warnings
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from luthier.adapters.fit import WEIGHTS, check_fits
 from luthier.adapters.targets import find_targets
 from luthier.errors import CheckpointError, ConfigError, ModelError
 from luthier.hub import resolve_adapter
+from luthier.runtime.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
@@ -57,8 +57,7 @@ class Lora:
         fresh = trainable and (self.config.create_new_adapter or not folders)
         if not (fresh or folders):
             raise ModelError("no adapter is given.", "adapter_name_or_path: the folder that a training wrote (its output_dir)")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by an older name
+        with quiet_transformers():
             for folder in folders if fresh else folders[:-1]:
                 model = self.merge(self._resumed(model, folder, trainable=False))
             net = self._fresh(model) if fresh else self._resumed(model, folders[-1], trainable)

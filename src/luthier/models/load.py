@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
 from luthier.hub import resolve_model
+from luthier.models.weights import check_weights, first_line, weight_bytes
+from luthier.runtime.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -23,15 +25,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ATTENTION = {
-    "auto": "sdpa",
+    "auto": None,
     "disabled": "eager",
     "eager": "eager",
     "sdpa": "sdpa",
     "fa2": "flash_attention_2",
     "fa3": "flash_attention_3",
 }
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
+LONG_LOAD = 1 << 30  # bytes of weights from which loading shows a bar
 
 
 def load_config_of_model(config: Config, folder: Path | None = None) -> PretrainedConfig:
@@ -55,103 +56,81 @@ def load_config_of_model(config: Config, folder: Path | None = None) -> Pretrain
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code, local_files_only=True)
     except (ValueError, OSError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"{folder}/config.json cannot be used: {_first_line(error)}") from error
+        raise ModelError(f"{folder}/config.json cannot be used: {first_line(error)}") from error
 
 
 def load_model(
     config: Config, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, for_training: bool = False
 ) -> PreTrainedModel:
-    """The model of model_name_or_path with its weights, in dtype (None: as stored) on device.
+    """The model of model_name_or_path with its weights, in dtype (None: as stored) on device, in train or eval mode.
 
-    for_training: train mode and no generation cache; otherwise eval mode.
     train_from_scratch: random weights of the same shape, from the seed that runtime/seeds.py set.
     """
     folder = resolve_model(_name(config), config)
     model_config = load_config_of_model(config, folder)
+    _require_causal(folder, model_config)
     build = _from_scratch if config.train_from_scratch else _from_files
     model = build(config, folder, model_config, device, dtype)
-    model.config.use_cache = not for_training
     return model.train(for_training)
 
 
 def _from_scratch(config: Config, folder: Path, model_config: PretrainedConfig, device: Any, dtype: Any) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
-    _require_causal(folder, model_config)
-    options = {"trust_remote_code": config.trust_remote_code, "attn_implementation": ATTENTION[config.flash_attn]}
+    options = {"trust_remote_code": config.trust_remote_code, "attn_implementation": _attention(config)}
     return AutoModelForCausalLM.from_config(model_config, dtype=dtype, **options).to(device)
 
 
 def _from_files(config: Config, folder: Path, model_config: PretrainedConfig, device: Any, dtype: Any) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
-    _require_causal(folder, model_config)
     safe = check_weights(folder, allow_pickle=config.trust_remote_code)
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=model_config,
-            dtype=dtype or "auto",
-            use_safetensors=safe,
-            weights_only=True,
-            trust_remote_code=config.trust_remote_code,
-            attn_implementation=ATTENTION[config.flash_attn],
-            device_map=None if str(device) == "cpu" else {"": device},
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with quiet_transformers(bars=weight_bytes(folder) > LONG_LOAD):
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=model_config,
+                dtype=dtype or "auto",
+                use_safetensors=safe,
+                weights_only=True,
+                trust_remote_code=config.trust_remote_code,
+                attn_implementation=_attention(config),
+                device_map=None if str(device) == "cpu" else {"": device},
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # told below, with both shapes
+            )
     except (ValueError, OSError, RuntimeError, ImportError) as error:
-        raise ModelError(f"{folder} cannot be loaded: {_first_line(error)}") from error
-    if missing := sorted(report["missing_keys"]):
-        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise ModelError(f"{folder} lacks weights of its own architecture: {shown}.", "Download or copy the model again.")
+        raise ModelError(f"{folder} cannot be loaded: {first_line(error)}") from error
+    _require_all_weights(folder, report)
     return model
 
 
-def check_weights(folder: Path, allow_pickle: bool = False) -> bool:
-    """True: safetensors, all files there and whole. False: pickled weights, which the user allowed. ModelError otherwise."""
-    shards = _shards(folder)
-    if shards is None:
-        pickles = sorted(folder.glob("pytorch_model*.bin"))
-        if pickles and allow_pickle:
-            return False
-        if pickles:
-            raise ModelError(
-                f"{folder} has its weights as pickle ({pickles[0].name}) only, which can run code when read.",
-                "Use a safetensors copy, or set trust_remote_code: true if you trust the file.",
-            )
-        raise ModelError(f"{folder} has no weights: no {SINGLE} and no {INDEX}.", "Download or copy the model again.")
-    absent = [name for name in shards if not (folder / name).is_file()]
-    if absent:
+def _require_all_weights(folder: Path, report: dict[str, Any]) -> None:
+    """ModelError if a weight was not in the files or had another shape: it would have stayed random."""
+    again = "Its config.json and its weights do not belong together: download or copy the model again."
+    if mismatched := sorted(report["mismatched_keys"]):
+        name, stored, expected = mismatched[0]
         raise ModelError(
-            f"{folder} lacks {len(absent)} of {len(shards)} weight files: {', '.join(absent[:4])}.", "Download them again."
+            f"{folder}: {name} is {list(stored)} in the files, config.json asks for {list(expected)} "
+            f"({len(mismatched)} weights differ).",
+            again,
         )
-    for name in shards:
-        _check_header(folder / name)
-    return True
+    if missing := sorted(report["missing_keys"]):
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise ModelError(f"{folder} lacks weights of its own architecture: {shown}.", again)
 
 
-def _shards(folder: Path) -> list[str] | None:
-    if (folder / SINGLE).is_file():
-        return [SINGLE]
-    if not (folder / INDEX).is_file():
-        return None
-    try:
-        return sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"{folder / INDEX} is broken: {_first_line(error)}", "Download or copy it again.") from error
+def _attention(config: Config) -> str | None:
+    """transformers' name for flash_attn; None leaves the choice to the architecture."""
+    from importlib.util import find_spec
 
-
-def _check_header(file: Path) -> None:
-    """Opening compares the header with the length of the file, so a cut download is found before anything is loaded."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt"):
-            pass
-    except SafetensorError as error:
-        size = file.stat().st_size
-        raise ModelError(f"{file} is broken ({size:,} bytes): {_first_line(error)}.", "Download or copy it again.") from error
+    if config.flash_attn == "fa2" and find_spec("flash_attn") is None:
+        log.warning(
+            "flash_attn: fa2 needs the flash-attn package (GPU only), which is not installed: PyTorch's own attention is used."
+        )
+        return "sdpa"
+    return ATTENTION[config.flash_attn]
 
 
 def _read_config_json(folder: Path) -> dict[str, Any]:
@@ -198,7 +177,3 @@ def _name(config: Config) -> str:
 def _listing(folder: Path) -> str:
     names = sorted(child.name for child in folder.iterdir())
     return ", ".join(names[:8]) + (" ..." if len(names) > 8 else "") if names else "nothing"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

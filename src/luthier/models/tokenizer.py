@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from luthier.errors import ModelError
 from luthier.hub import resolve_model
+from luthier.models.weights import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,8 +40,9 @@ def load_tokenizer(config: Config, folder: Path | None = None) -> PreTrainedToke
             local_files_only=True,
         )
     except Exception as error:  # tokenizers raises bare Exception for a broken tokenizer.json
-        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-        raise ModelError(f"the tokenizer in {folder} cannot be loaded: {reason}", "Copy the tokenizer files again.") from error
+        raise ModelError(
+            f"the tokenizer in {folder} cannot be loaded: {first_line(error)}", "Copy the tokenizer files again."
+        ) from error
     ensure_pad_token(tokenizer, folder)
     return tokenizer
 
