@@ -66,7 +66,7 @@ def fuzz_entries(times, seed):
     rng = random.Random(seed)
     bases = [
         {"file_name": "a.json", "columns": {"prompt": "p", "kto_tag": "k"}, "num_samples": 3, "subset": "s", "folder": "f"},
-        {"file_name": "a.json", "formatting": "sharegpt", "ranking": True, "tags": {"role_tag": "r"}, "columns": {"messages": "m"}},
+        {"file_name": "a.json", "formatting": "sharegpt", "ranking": True, "tags": {"role_tag": "r"}, "columns": {}},
         {"hf_hub_url": "a/b", "ms_hub_url": "c/d", "formatting": "openai", "encoding": "gbk", "revision": "main"},
     ]  # fmt: skip
     good = 0

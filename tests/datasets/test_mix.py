@@ -45,7 +45,7 @@ def test_drawn_by_weight(lengths):
     for seed in range(20):
         under, over, once = (mixed(sets, strategy, weights, seed) for strategy in STRATEGIES)
         assert sorted(once) == sorted([*chain(*sets)])
-        assert set(over) == set([*chain(*sets)])
+        assert set(over) == {*chain(*sets)}
         assert sum(under[-1] == rows[-1] for rows in sets) == 1
         assert sum(rows[-1] in under for rows in sets) == 1
         assert max(Counter(under).values()) == max(Counter(once).values()) == 1

@@ -31,6 +31,15 @@ TEXT_COLUMNS = ("text", "content", "raw_content", "document")
 
 def guess_entry(name: str, path: Path) -> Entry:
     """The Entry of a file or folder that nobody registered. Raises DataError naming its keys when they mean nothing."""
+    raw = guess_raw(name, path)
+    entry = parse_entry(name, raw, base=".", where=str(path))
+    mapped = ", ".join(f"{key}={column}" for key, column in (raw.get("columns") or {}).items() if column)
+    note = f"not registered, read as {entry.formatting}: {mapped}" if mapped else "not registered, read as text"
+    return replace(entry, notes=(*entry.notes, note))
+
+
+def guess_raw(name: str, path: Path) -> dict[str, Any]:
+    """The same as dataset_info.json writes it."""
     info = path / "dataset_info.json"
     if info.is_file():
         raise DataError(
@@ -43,11 +52,7 @@ def guess_entry(name: str, path: Path) -> Entry:
     else:
         rows = (row for _, _, row in islice(FilesSource(files).rows(), ROWS_LOOKED_AT) if isinstance(row, Mapping))
         raw |= guess_shape(list(rows), str(path))
-    entry = parse_entry(name, raw, base=".", where=str(path))
-    mapped = ", ".join(f"{key}={column}" for key, column in (raw.get("columns") or {}).items() if column)
-    return replace(
-        entry, notes=(*entry.notes, f"not registered, read as {entry.formatting}: {mapped}" if mapped else "read as text")
-    )
+    return raw
 
 
 def guess_shape(rows: list[Mapping[str, Any]], where: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import orjson
 
 import luthier
 from luthier.datasets.counts import Counts, SetCounts
+from luthier.datasets.info import Entry
 from luthier.datasets.lookup import find_entry
 from luthier.datasets.mix import mix
 from luthier.datasets.one_set import OneSet
@@ -39,13 +40,16 @@ def read_samples(config: Config, names: Sequence[str] | None = None, *, wants: t
     names = config.dataset if names is None else names
     if not names:
         raise DataError("no dataset was given.", "Set dataset: a registered name or a path, or several with commas.")
-    _check_weights(config, len(names))
-    sets = []
-    for name in names:
-        entry = find_entry(name, config.dataset_dir, modelscope=prefers_modelscope())
+    modelscope = prefers_modelscope()
+    return samples_of([find_entry(name, config.dataset_dir, modelscope=modelscope) for name in names], config, wants)
+
+
+def samples_of(entries: Sequence[Entry], config: Config, wants: type[Sample]) -> SampleSet:
+    """The samples of entries that need not be registered anywhere. Raises DataError as read_samples does."""
+    _check_weights(config, len(entries))
+    for entry in entries:
         check_wants(entry, wants)
-        sets.append(OneSet(entry, open_source(entry, config), config, wants))
-    return SampleSet(sets, config)
+    return SampleSet([OneSet(entry, open_source(entry, config), config, wants) for entry in entries], config)
 
 
 class SampleSet:

@@ -16,7 +16,7 @@ import orjson
 from luthier.errors import DataError
 from luthier.types import Message, Origin, ToolCall
 
-_THINKING = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
+_THINKING = re.compile(r"\s*<think>(.*?)</think>\n*", re.DOTALL)
 _TAGGED_CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 SHOWN_CHARS = 80
 
