@@ -11,8 +11,9 @@ from luthier.config import Config, load_config
 
 TRAIN = """--model_name_or_path MODEL --stage sft --do_train --finetuning_type lora --template qwen --dataset identity
     --output_dir ./saves/lora/sft --learning_rate 0.0005 --num_train_epochs 8 --cutoff_len 4096 --logging_steps 1
-    --warmup_ratio 0.1 --weight_decay 0.1 --gradient_accumulation_steps 8 --save_total_limit 1 --save_steps 256 --seed 42 --data_seed 42
-    --lr_scheduler_type cosine --overwrite_cache --preprocessing_num_workers 16 --plot_loss --overwrite_output_dir
+    --warmup_ratio 0.1 --weight_decay 0.1 --gradient_accumulation_steps 8 --save_total_limit 1 --save_steps 256
+    --seed 42 --data_seed 42 --lr_scheduler_type cosine --overwrite_cache --preprocessing_num_workers 16
+    --plot_loss --overwrite_output_dir
     --per_device_train_batch_size 1 --fp16"""
 PREDICT = """--stage sft --do_predict --finetuning_type lora --model_name_or_path MODEL --adapter_name_or_path ./saves/lora/sft
     --template qwen --dataset identity --cutoff_len 4096 --max_samples 20 --overwrite_cache --overwrite_output_dir
@@ -20,10 +21,11 @@ PREDICT = """--stage sft --do_predict --finetuning_type lora --model_name_or_pat
 EXPORT = """--model_name_or_path MODEL --adapter_name_or_path ./saves/lora/sft/ --template qwen --finetuning_type lora
     --export_dir ./saves/lora/export/ --export_size 2 --export_device cpu --export_legacy_format False"""
 BOARD = """--stage sft --do_train True --model_name_or_path MODEL --preprocessing_num_workers 16 --finetuning_type lora
-    --template qwen3 --flash_attn auto --dataset_dir data --dataset identity --cutoff_len 2048 --learning_rate 5e-05 --num_train_epochs 3.0
-    --max_samples 100000 --per_device_train_batch_size 1 --gradient_accumulation_steps 8 --lr_scheduler_type cosine
-    --max_grad_norm 1.0 --logging_steps 10 --save_steps 100 --warmup_steps 100 --neftune_noise_alpha 5 --packing True
-    --neat_packing True --enable_thinking False --report_to tensorboard --output_dir saves/Qwen3-0.6B-Thinking/lora/train_1
+    --template qwen3 --flash_attn auto --dataset_dir data --dataset identity --cutoff_len 2048
+    --learning_rate 5e-05 --num_train_epochs 3.0 --max_samples 100000 --per_device_train_batch_size 1
+    --gradient_accumulation_steps 8 --lr_scheduler_type cosine --max_grad_norm 1.0 --logging_steps 10 --save_steps 100
+    --warmup_steps 100 --neftune_noise_alpha 5 --packing True --neat_packing True --enable_thinking False
+    --report_to tensorboard --output_dir saves/Qwen3-0.6B-Thinking/lora/train_1
     --bf16 True --plot_loss True --trust_remote_code True --ddp_timeout 180000000 --include_num_input_tokens_seen True
     --optim adamw_torch --lora_rank 8 --lora_alpha 16 --lora_dropout 0.05
     --lora_target q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj --val_size 0.1 --eval_strategy steps --eval_steps 100

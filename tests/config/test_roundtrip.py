@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from luthier.config import Config, load_config
+from luthier.config.docs import read_docs
 from luthier.config.later import is_built
-from luthier.config.values import kind_of
+from luthier.config.values import Quoted, kind_of
 from luthier.errors import ConfigError
 
 NASTY = [
@@ -57,15 +58,21 @@ def value_of(key: str) -> st.SearchStrategy[Any]:
     parts += [st.integers(2, 10**6)] if int in kind.accepts else []
     parts += [st.floats(0.001, 0.5)] if float in kind.accepts else []
     parts += [MAPPING] if dict in kind.accepts else []
-    parts += [TEXT] if str in kind.accepts else []
+    parts += [TEXT.map(Quoted)] if str in kind.accepts else []
     parts += [st.none()] if kind.optional else []
     return st.one_of(parts)
+
+
+BUILT = [key for key, doc in read_docs().items() if doc.is_built]
+FREE = [key for key in BUILT if kind_of(Config, key).accepts & {str, dict} or kind_of(Config, key).is_list]
 
 
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     """A Config of sound single values whose features are built."""
-    keys = draw(st.lists(st.sampled_from(sorted(Config.model_fields)), unique=True, max_size=12))
+    keys = draw(
+        st.lists(st.sampled_from(BUILT) | st.sampled_from(FREE) | st.just("lr_scheduler_kwargs"), unique=True, max_size=12)
+    )
     chosen = {}
     for key in keys:
         value = draw(value_of(key))

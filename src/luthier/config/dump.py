@@ -17,6 +17,7 @@ class _Dumper(yaml.SafeDumper):
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     misread = text.strip().lower() in NONE_WORDS or plain_value(text) != text or text != text.strip()
+    misread = misread or not text.isprintable()  # line breaks, some of which YAML folds to a space
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if misread else None)
 
 

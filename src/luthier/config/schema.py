@@ -4,6 +4,7 @@ Enters: typed values (load.py reads files and flags).  Leaves: an object that al
 Never reads a file, never looks at the machine.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import SecretStr
@@ -50,6 +51,10 @@ GROUPS = (
 
 class Config(*reversed(GROUPS)):
     """The whole configuration. `config.model_fields_set` holds the keys that the user set."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Only what the user set: four hundred defaults help nobody."""
+        return ((key, getattr(self, key)) for key in type(self).model_fields if key in self.model_fields_set)
 
     def to_dict(self, *, explicit_only: bool = True) -> dict[str, Any]:
         """Plain values that load_config reads back. Secrets (tokens, passwords) are left out.

@@ -77,7 +77,7 @@ def _read_flag(word: str, rest: list[str]) -> Entry:
     if not rest or rest[0].startswith("--"):
         return Entry(key, MISSING, COMMAND_LINE)
     values = [rest.pop(0)]
-    while kind.is_list and rest and not rest[0].startswith("--") and not _is_assignment(rest[0]):
+    while kind.is_list and rest and not (rest[0].startswith("--") or _is_assignment(rest[0]) or rest[0].endswith(SUFFIXES[:2])):
         values.append(rest.pop(0))
     return Entry(key, values[0] if len(values) == 1 else values, COMMAND_LINE)
 

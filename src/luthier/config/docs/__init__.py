@@ -48,7 +48,7 @@ class Doc:
     @property
     def is_built(self) -> bool:
         """Whether anything but the default can be set today."""
-        return self.feature is None or len(set(self.built) - {self.default}) > 0
+        return self.feature is None or any(value != self.default for value in self.built)
 
 
 @cache

@@ -5,7 +5,7 @@ Enters: native values or text ("5e-05", "True", "a,b", "none").  Leaves: a froze
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from luthier.config.values import kind_of, read_value
 
@@ -22,7 +22,10 @@ class Group(BaseModel):
         protected_namespaces=(),  # model_name_or_path and friends are LLaMA-Factory's names
     )
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _read(cls, value: Any, info: ValidationInfo) -> Any:
-        return read_value(kind_of(cls, info.field_name or ""), value)
+    def _read(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        known = cls.model_fields
+        return {key: read_value(kind_of(cls, key), value) if key in known else value for key, value in values.items()}

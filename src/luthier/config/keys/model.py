@@ -1,8 +1,8 @@
 """Keys that say which model is loaded and how."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from luthier.config.keys.base import Group
 
@@ -44,3 +44,10 @@ class ModelKeys(Group):
     hf_hub_token: SecretStr | None = None
     ms_hub_token: SecretStr | None = None
     om_hub_token: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _settle_checkpointing(self) -> Any:
+        """disable_gradient_checkpointing is LLaMA-Factory's word for gradient_checkpointing: off; readers look at one key."""
+        if self.disable_gradient_checkpointing and self.gradient_checkpointing == "auto":
+            object.__setattr__(self, "gradient_checkpointing", "off")
+        return self

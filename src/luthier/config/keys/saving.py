@@ -12,7 +12,7 @@ class SavingKeys(Group):
 
     save_strategy: Literal["no", "steps", "epoch", "best"] = "steps"
     save_steps: int | float = Field(500, gt=0)
-    save_total_limit: int | None = Field(None, ge=1)
+    save_total_limit: int | None = Field(None, ge=0)
     save_only_model: bool = False
     save_safetensors: bool = True
     save_on_each_node: bool = False
