@@ -133,7 +133,7 @@ def test_resume_from_a_named_checkpoint_or_run(tmp_path: Path) -> None:
 def test_overwriting_refuses_to_delete_what_it_starts_from(folder: Path) -> None:
     interrupted(folder, 10)
     settings = {"output_dir": str(folder), "overwrite_output_dir": True}
-    with pytest.raises(ConfigError, match="adapter_name_or_path .* lies in output_dir"):
+    with pytest.raises(ConfigError, match=r"adapter_name_or_path .* lies in output_dir"):
         Run.create(Config(**settings, adapter_name_or_path=[str(folder / "checkpoint-10")]))
 
 

@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(argv)
     except LuthierError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        kind = next(parent for parent in type(error).__mro__ if parent.__module__ == "luthier.errors")
+        print(f"{kind.__name__}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)

@@ -44,6 +44,8 @@ def command(argv: list[str]) -> int:
     if not words:
         raise ConfigError("luthier train needs a configuration.", "Name a YAML file or give --key value; luthier train --help.")
     config = load_config(words)
+    if not (config.do_train or config.do_eval or config.do_predict):  # "luthier train" says it already
+        config = load_config([*words, "do_train=true"])
     predicts_only = (config.do_predict or config.do_eval) and not config.do_train
     kind = "predict" if predicts_only else "train"
     if "--detach" in flags:
