@@ -1,0 +1,114 @@
+"""Luthier's own trainer on a random model: token store, loader, packed scorer, LoRA, loop, joined as `luthier train` does."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.gpu.measure import Measured, Setting, peak_bytes
+from bench.gpu.rows import random_rows
+from bench.gpu.shapes import make_model, shape_config
+from bench.tokens import TokenRow
+from luthier.adapters import ADAPTERS
+from luthier.batches.loader import Loader
+from luthier.batches.store import EncodedStore, write_store
+from luthier.config import Config
+from luthier.models.score import Scorer
+from luthier.runs import Run
+from luthier.runtime.device import Device
+from luthier.runtime.precision import training_precision
+from luthier.stages import STAGES
+from luthier.trainer.callbacks.base import Callback, Progress
+from luthier.trainer.loop import Trainer
+from luthier.trainer.parallel import Parallel
+from luthier.types import Encoded, Segment
+
+
+def run(setting: Setting) -> Measured:
+    """The steps of setting; micro-batches of micro_rows * length tokens."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _run(setting, Path(folder))
+
+
+def _run(setting: Setting, folder: Path) -> Measured:
+    on_gpu = setting.device.startswith("cuda")
+    config = Config(
+        stage="sft",
+        finetuning_type="lora",
+        model_name_or_path=setting.model,
+        output_dir=str(folder / "run"),
+        lora_rank=setting.rank,
+        lora_alpha=2 * setting.rank,
+        lora_target=["all"],
+        learning_rate=1e-4,
+        lr_scheduler_type="constant",
+        max_steps=setting.steps,
+        per_device_train_batch_size=setting.samples_per_step,
+        disable_shuffling=True,
+        logging_steps=1,
+        save_strategy="no",
+        bf16=on_gpu,
+        use_cpu=not on_gpu,
+    )
+    device = torch.device(setting.device)
+    shape = shape_config(setting.model, tiny=setting.tiny)
+    precision = training_precision(config, Device(kind=device.type, index=device.index), torch.bfloat16 if on_gpu else None)
+    model = make_model(shape, device, precision.param_dtype, "sdpa")
+    measured = Measured(parameters=model.num_parameters())
+    if setting.checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    adapter = ADAPTERS["lora"](config)
+    net = adapter.attach(model)
+    rows = random_rows(setting.kind, setting.steps * setting.samples_per_step, setting.length, shape.vocab_size)
+    store = make_store(rows, folder / "store")
+    trainer = Trainer(
+        config,
+        stage=STAGES["sft"](config),
+        model=net,
+        adapter=adapter,
+        scorer=Scorer(net),
+        loader=Loader(store, samples_per_step=setting.samples_per_step, seed=0, shuffle=False),
+        evaluations={},
+        run=Run.create(config),
+        callbacks=[Record(measured)],
+        parallel=Parallel(device),
+        precision=precision,
+        micro_batch_tokens=setting.micro_rows * setting.length,
+        save_model=lambda folder: None,
+        identity={},
+    )
+    with trainer.run:
+        trainer.run.start()
+        trainer.fit()
+    measured.peak_bytes = peak_bytes(setting.device)
+    return measured
+
+
+def make_store(rows: list[TokenRow], folder: Path) -> EncodedStore:
+    def encoded(row: TokenRow) -> Encoded:
+        return Encoded(segments=(Segment(input_ids=np.array(row.input_ids, np.int32), labels=np.array(row.labels, np.int32)),))
+
+    return write_store(folder, ((number, encoded(row)) for number, row in enumerate(rows)), {"fingerprint": "random"})
+
+
+class Record(Callback):
+    """Keeps what each step reports; the loss is on the CPU by then, so the device has finished."""
+
+    def __init__(self, measured: Measured):
+        self._measured = measured
+        self._seen = 0
+
+    def on_step_end(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        measured = self._measured
+        measured.times.append(time.perf_counter())
+        measured.tokens.append(progress.tokens_seen - self._seen)
+        measured.losses.append(metrics["loss"])
+        measured.grad_norms.append(metrics["grad_norm"])
+        self._seen = progress.tokens_seen

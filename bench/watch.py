@@ -1,0 +1,150 @@
+"""Run a command and watch it from outside: when each row of its log reached the disk, and how much memory its processes held.
+
+Enters: a command and the file to which it appends one JSON row a step. Leaves: Watched. The same clock and the same meter
+for every side. Never reaches into the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+POLL_S = 0.02
+MEMORY_EVERY = 5
+"""The log is looked at every POLL_S, memory every MEMORY_EVERY polls."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Watched:
+    """wall_s: start to end.  row_times: seconds from start at which each row of the log appeared.  peak_bytes: resident memory
+    of the process tree at its highest."""
+
+    returncode: int
+    wall_s: float
+    peak_bytes: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    row_times: list[float] = field(default_factory=list)
+
+
+def watch(
+    command: Sequence[str | Path],
+    *,
+    log: Path | None = None,
+    output: Path,
+    env: Mapping[str, str],
+    stop_at_row: int | None = None,
+    timeout_s: float = 7200,
+) -> Watched:
+    """log: the JSONL file to follow (made by the command; must not exist).  output: file that receives stdout and stderr.
+
+    stop_at_row: end the command when the log has so many rows (its returncode is then 0). SystemExit with the end of the
+    output where the command fails or takes longer than timeout_s.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    stopped = False
+    with output.open("wb") as sink:
+        start = time.time()
+        process = subprocess.Popen(
+            [str(part) for part in command], stdout=sink, stderr=subprocess.STDOUT, env=dict(env), start_new_session=True
+        )
+        tail, meter = _Tail(log, start), _Meter(process.pid)
+        polls = 0
+        while process.poll() is None:
+            tail.look()
+            if polls % MEMORY_EVERY == 0:
+                meter.look()
+            polls += 1
+            if time.time() - start > timeout_s:
+                _end(process)
+                raise SystemExit(f"{command[0]} took longer than {timeout_s:.0f} s; its output is in {output}")
+            if stop_at_row is not None and len(tail.rows) >= stop_at_row:
+                stopped = True
+                _end(process)
+                break
+            time.sleep(POLL_S)
+        wall_s = time.time() - start
+    tail.look()
+    if process.returncode != 0 and not stopped:
+        end = output.read_text(encoding="utf-8", errors="replace")[-3000:]
+        raise SystemExit(f"{' '.join(map(str, command))}\nended with code {process.returncode}:\n{end}")
+    return Watched(
+        returncode=0 if stopped else process.returncode,
+        wall_s=wall_s,
+        peak_bytes=meter.peak,
+        rows=tail.rows,
+        row_times=tail.times,
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process group that watch started, and no other."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class _Tail:
+    """Complete lines of a growing file, each with the time at which the file was last written when it was first seen."""
+
+    def __init__(self, path: Path | None, start: float):
+        self._path, self._start, self._at = path, start, 0
+        self._rest = b""
+        self.rows: list[dict[str, Any]] = []
+        self.times: list[float] = []
+
+    def look(self) -> None:
+        if self._path is None or not self._path.is_file():
+            return
+        stat = self._path.stat()
+        if stat.st_size <= self._at:
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            new = file.read()
+        self._at += len(new)
+        *lines, self._rest = (self._rest + new).split(b"\n")
+        for line in lines:
+            self.rows.append(json.loads(line))
+            self.times.append(stat.st_mtime - self._start)
+
+
+class _Meter:
+    """Resident memory of a process and all its children: the sum now, and the first process's own high-water mark."""
+
+    def __init__(self, pid: int):
+        self._root = psutil.Process(pid)
+        self._status = Path("/proc") / str(pid) / "status"
+        self.peak = 0
+
+    def look(self) -> None:
+        try:
+            tree = [self._root, *self._root.children(recursive=True)]
+            total = 0
+            for process in tree:
+                try:
+                    total += process.memory_info().rss
+                except psutil.Error:  # it ended between the two calls
+                    continue
+            self.peak = max(self.peak, total, self._high_water())
+        except psutil.Error:
+            return
+
+    def _high_water(self) -> int:
+        try:
+            text = self._status.read_text()
+        except OSError:
+            return 0
+        line = next((line for line in text.splitlines() if line.startswith("VmHWM:")), None)
+        return int(line.split()[1]) * 1024 if line else 0
