@@ -83,7 +83,8 @@ SOUND = (
         "early_stopping_steps": 3,
     },
     JOB | {"eval_strategy": "steps", "val_size": 20, "eval_steps": 50, "save_steps": 100, "load_best_model_at_end": True},
-    JOB | {"eval_strategy": "epoch", "val_size": 0.5, "save_strategy": "epoch", "load_best_model_at_end": True},
+    JOB
+    | {"eval_strategy": "epoch", "val_size": 0.5, "save_strategy": "epoch", "load_best_model_at_end": True, "logging_steps": 7},
     JOB | {"streaming": True, "max_steps": 5, "val_size": 10, "eval_strategy": "steps"},
     JOB | {"finetuning_type": "full", "pure_bf16": True, "packing": True, "neat_packing": True},
     JOB | {"mix_strategy": "interleave_under", "dataset": "a,b", "interleave_probs": "0.3,0.7"},

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from luthier.cli.config import command
 from luthier.config import Config
 from luthier.config.docs import read_docs
-from luthier.config.explain import explain_key
+from luthier.config.explain import explain_key, list_keys
 from luthier.config.json_schema import make_schema
 from luthier.config.reference import GROUP_NAMES, write_page
 from luthier.config.schema import groups
@@ -83,12 +83,21 @@ def test_explain():
         explain_key("lora_rnak")
 
 
+def test_list():
+    text = list_keys("tuning")
+    assert "lora_rank [8]" in text and "learning_rate" not in text and "oft_rank" not in text
+    assert "learning_rate [5e-05]" in list_keys(lang="zh")
+    with pytest.raises(ConfigError, match="Did you mean tuning"):
+        list_keys("tunning")
+
+
 def test_command(tmp_path: Path):
     run = CliRunner().invoke
     assert "学习率" in run(command, ["explain", "learning_rate", "--lang", "zh"]).output
     assert run(command, ["schema", "--output", str(tmp_path / "s.json")]).exit_code == 0
     assert (tmp_path / "s.json").read_text(encoding="utf-8").startswith("{")
     assert isinstance(run(command, ["schema", "--output", str(tmp_path / "no" / "s.json")]).exception, ConfigError)
+    assert "lora_rank" in run(command, ["list", "tuning"]).output
     assert "Example" in run(command, ["explain", "--help"]).output
 
 

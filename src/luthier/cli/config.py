@@ -56,3 +56,17 @@ def explain(
     from luthier.config.explain import explain_key
 
     typer.echo(explain_key(key, lang))
+
+
+@command.command("list")
+def list_(
+    group: Annotated[str | None, typer.Argument(help="One group, such as data or optimizer.")] = None,
+    lang: Annotated[Lang, typer.Option(help="Language of the answer.")] = Lang.en,
+) -> None:
+    """Every key with its default and one line of meaning.
+
+    Example: luthier config list tuning
+    """
+    from luthier.config.explain import list_keys
+
+    typer.echo(list_keys(group, lang))

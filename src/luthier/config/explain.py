@@ -58,6 +58,22 @@ def explain_key(name: str, lang: str = "en") -> str:
     return "\n".join(lines)
 
 
+def list_keys(group: str | None = None, lang: str = "en") -> str:
+    """Every key that does something today, with its default, by group; or one group only."""
+    if group is not None and group not in GROUP_NAMES:
+        close = nearest(group, GROUP_NAMES)
+        hint = f"Did you mean {close[0]}? " if close else ""
+        raise ConfigError(f'unknown group "{group}".', f"{hint}Groups: {', '.join(GROUP_NAMES)}.")
+    shown = [doc for doc in read_docs().values() if doc.group == (group or doc.group) and doc.is_built and not doc.inert]
+    lines: list[str] = []
+    for doc in shown:
+        heading = f"{GROUP_NAMES[doc.group][lang == 'zh']} ({doc.group})"
+        if heading not in lines:
+            lines += ["", heading]
+        lines.append(f"  {doc.key} [{show_value(doc.default, lang)}]  {doc.meaning(lang)}")
+    return "\n".join(lines).strip("\n")
+
+
 def _note(doc: Doc, lang: str) -> str | None:
     notes = NOTES[lang]
     if doc.inert:
