@@ -34,7 +34,6 @@ class Runner:
         self._accepts = set(inspect.signature(self.inner.forward).parameters)
         self._restore: list[nn.Module] | None = None
         self._attention = ""
-        self._wide = "logits_to_keep" not in self._accepts
 
     @property
     def device(self) -> torch.device:
@@ -85,10 +84,14 @@ class Runner:
         """
         longest = max(map(len, ids))
         rows = torch.tensor([[0] * (longest - len(row)) + list(row) for row in ids], device=self.device)
-        inputs: dict[str, Any] = {"input_ids": rows, "attention_mask": mask, "past_key_values": cache, "use_cache": True}
+        inputs: dict[str, Any] = {"input_ids": rows, "use_cache": True}
+        if "cache_params" in self._accepts:  # Mamba: its mask is of the tokens given now, and padding is never given again
+            inputs |= {"cache_params": cache, "attention_mask": mask if positions is None else None}
+        else:
+            inputs |= {"past_key_values": cache, "attention_mask": mask}
         if "position_ids" in self._accepts:
             inputs["position_ids"] = self._positions(ids, positions, longest)
-        if not self._wide:
+        if "logits_to_keep" in self._accepts:
             inputs["logits_to_keep"] = 1
         if any(name is not None for name in adapters):
             inputs["adapter_names"] = [name or self.model.active_adapter for name in adapters]
