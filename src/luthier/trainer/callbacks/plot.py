@@ -93,7 +93,13 @@ def draw(rows: Sequence[Mapping[str, Any]], key: str, beside: str | None = None)
     if key == "eval_loss" or other:
         step, best = min(other or list(zip(steps, values, strict=True)), key=lambda point: point[1])
         axes.annotate(
-            f"best {best:.4g} at step {step}", (step, best), (0, -14), textcoords="offset points", ha="center", color=AMBER
+            f"best {best:.4g} at step {step}",
+            (step, best),
+            (0, -15),
+            textcoords="offset points",
+            ha="right" if step > 0.85 * steps[-1] else "center",
+            color=AMBER,
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.8},
         )
     axes.set_xlabel("optimizer step", color=INK)
     axes.set_ylabel(key, color=INK)
