@@ -17,7 +17,11 @@ from bench.sides import LUTHIER, PEER, PEER_PYTHON, environment
 from bench.watch import watch
 
 GOAL = 0.15
-COMMANDS = {"luthier --help": (LUTHIER, "--help"), "llamafactory-cli version": (PEER, "version")}
+COMMANDS = {
+    "luthier --help": (LUTHIER, "--help"),
+    "luthier version": (LUTHIER, "version"),
+    "llamafactory-cli version": (PEER, "version"),
+}
 
 
 def main() -> None:
@@ -34,8 +38,8 @@ def main() -> None:
             took = watch(command, output=options.work / "startup" / "output.txt", env=env).wall_s
             if turn:
                 seconds[name].append(took)
-    ours, theirs = (seconds[name] for name in COMMANDS)
-    ratio = median(a / b for a, b in zip(ours, theirs))
+    *our_names, peer_name = COMMANDS
+    ratios = {name: median(a / b for a, b in zip(seconds[name], seconds[peer_name])) for name in our_names}
     rows = [(name, f"{median(all_s):.2f}", f"{min(all_s):.2f}", f"{max(all_s):.2f}") for name, all_s in seconds.items()]
     write_report(
         options.results,
@@ -44,7 +48,7 @@ def main() -> None:
         [
             bullets(describe(1, load, PEER_PYTHON)),
             table(("command", "median s", "min s", "max s"), rows),
-            f"Luthier / LLaMA-Factory, median over {options.rounds} rounds: {verdict(ratio, GOAL, at_least=False)}",
+            bullets([f"{name} / {peer_name}: {verdict(ratio, GOAL, at_least=False)}" for name, ratio in ratios.items()]),
         ],
         f"python -m bench.startup --rounds {options.rounds}",
     )
