@@ -35,6 +35,7 @@ BROKEN = {
     | {"val_size": 0.1, "load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "epoch"},
     "saving the best needs a score": JOB | {"save_strategy": "best"},
     "early stopping needs a score": JOB | {"early_stopping_steps": 3},
+    "one number of beams": {"num_beams": 2, "eval_num_beams": 4},
     "one precision": {"fp16": True, "bf16": True},
     "one precision below fp8": {"fp8": True, "quantization_bit": 4},
     "checkpointing is on or off": {"gradient_checkpointing": "on", "disable_gradient_checkpointing": True},
@@ -85,6 +86,7 @@ SOUND = (
     JOB | {"eval_strategy": "steps", "val_size": 20, "eval_steps": 50, "save_steps": 100, "load_best_model_at_end": True},
     JOB
     | {"eval_strategy": "epoch", "val_size": 0.5, "save_strategy": "epoch", "load_best_model_at_end": True, "logging_steps": 7},
+    {"eval_num_beams": 4},
     JOB | {"streaming": True, "max_steps": 5, "val_size": 10, "eval_strategy": "steps"},
     JOB | {"finetuning_type": "full", "pure_bf16": True, "packing": True, "neat_packing": True},
     JOB | {"mix_strategy": "interleave_under", "dataset": "a,b", "interleave_probs": "0.3,0.7"},

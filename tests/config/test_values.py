@@ -53,6 +53,8 @@ def from_yaml(tmp_path: Path, text: str):
             {"num_cycles": 2, "min_lr": 1e-6, "x": "no", "y": "no"},
         ),
         ("lr_scheduler_kwargs: '{\"num_cycles\": 0.5}'", {"num_cycles": 0.5}),
+        ("dataset_dir: REMOTE:some/repo", "REMOTE:some/repo"),
+        ("dataset_dir: {mine: {file_name: a.jsonl}}", {"mine": {"file_name": "a.jsonl"}}),
         ("gradient_checkpointing: true", "on"),
         ("gradient_checkpointing: false", "off"),
         ("gradient_checkpointing: AUTO", "auto"),
@@ -138,3 +140,10 @@ def test_wrong_values(settings: dict, complaint: str):
     key = next(iter(settings))
     assert complaint in str(caught.value)
     assert str(caught.value).startswith(f"{key}: ")
+
+
+def test_two_names_for_one_thing_are_one_value():
+    assert load_config({"disable_gradient_checkpointing": True}).gradient_checkpointing == "off"
+    assert load_config({"disable_gradient_checkpointing": False}).gradient_checkpointing == "auto"
+    assert load_config({"eval_num_beams": 4}).num_beams == 4
+    assert load_config({"generation_num_beams": "4", "eval_num_beams": 4}).num_beams == 4

@@ -199,6 +199,12 @@ RULES = (
         lambda c: c.do_train and c.early_stopping_steps is not None and c.eval_strategy == "no",
         "early_stopping_steps counts evaluations without a gain: set eval_strategy: steps or epoch.",
     ),
+    Rule(
+        "one number of beams",
+        ("num_beams", "eval_num_beams", "generation_num_beams"),
+        lambda c: any(beams not in (None, c.num_beams) for beams in (c.eval_num_beams, c.generation_num_beams)),
+        "num_beams, eval_num_beams and generation_num_beams say different things: keep num_beams.",
+    ),
     # precision, memory, engine
     Rule(
         "one precision",

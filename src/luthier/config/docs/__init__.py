@@ -86,7 +86,7 @@ def _type_name(kind: Kind) -> str:
         return "list"
     if kind.choices:
         return type(kind.choices[0]).__name__.replace("str", "text")
-    names = {bool: "bool", float: "float", int: "int", dict: "mapping", str: "text"}
+    names = {bool: "bool", float: "float", int: "int", str: "text", dict: "mapping"}
     return next(name for accepted, name in names.items() if accepted in kind.accepts)
 
 

@@ -1,6 +1,6 @@
 """Keys that choose the data and its length."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ class DataKeys(Group):
 
     dataset: list[str] | None = None
     eval_dataset: list[str] | None = None
-    dataset_dir: str = "data"
+    dataset_dir: dict[str, Any] | str = "data"
     max_samples: int | None = Field(None, ge=1)
     max_samples_shuffle: bool = False
     val_size: float = Field(0.0, ge=0)

@@ -1,6 +1,8 @@
 """Keys of text generation: predict, chat, serve, and the stages that generate as they train."""
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, model_validator
 
 from luthier.config.keys.base import Group
 
@@ -24,3 +26,11 @@ class GenerationKeys(Group):
     repetition_penalty: float = Field(1.0, gt=0)
     length_penalty: float = 1.0
     skip_special_tokens: bool = True
+
+    @model_validator(mode="after")
+    def _settle_beams(self) -> Any:
+        """LLaMA-Factory and transformers have names of their own for the beams of prediction; readers look at num_beams."""
+        beams = self.eval_num_beams or self.generation_num_beams
+        if beams and "num_beams" not in self.model_fields_set:
+            object.__setattr__(self, "num_beams", beams)
+        return self
