@@ -29,10 +29,17 @@ class ExactDuplicates:
 
     def add(self, text: str) -> int | None:
         """The number (from 0) of the first text like this one, None if it is new. Every call numbers one text."""
-        digest = hashlib.blake2b(" ".join(text.lower().split()).encode(), digest_size=12).digest()
         number, self._count = self._count, self._count + 1
-        first = self._seen.setdefault(digest, number)
+        first = self._seen.setdefault(_digest(text), number)
         return None if first == number else first
+
+    def find(self, text: str) -> int | None:
+        """The same without remembering text."""
+        return self._seen.get(_digest(text))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(" ".join(text.lower().split()).encode(), digest_size=12).digest()
 
 
 class NearDuplicates:

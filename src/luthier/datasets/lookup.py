@@ -53,7 +53,7 @@ def load_info(dataset_dir: str | Path | Mapping[str, Any]) -> tuple[Mapping[str,
     else:
         path = Path(text).expanduser() / INFO_FILE
     if not path.is_file():
-        return {}, str(path), str(path.parent)
+        return {}, f"{path} (which does not exist)", str(path.parent)
     return read_info(path), str(path), str(path.parent)
 
 
