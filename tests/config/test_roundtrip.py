@@ -83,7 +83,7 @@ def configs(draw: st.DrawFn) -> Config:
 
 
 @given(configs())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_written_and_read_again(config: Config):
     for name, text in (("run.yaml", config.to_yaml()), ("run.json", json.dumps(config.to_dict()))):
         with tempfile.TemporaryDirectory() as folder:
