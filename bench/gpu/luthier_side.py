@@ -59,13 +59,15 @@ def _run(setting: Setting, folder: Path) -> Measured:
     shape = shape_config(setting.model, tiny=setting.tiny)
     precision = training_precision(config, Device(kind=device.type, index=device.index), torch.bfloat16 if on_gpu else None)
     model = make_model(shape, device, precision.param_dtype, "sdpa")
-    measured = Measured(parameters=model.num_parameters())
+    parameters = model.num_parameters()
     if setting.checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     adapter = ADAPTERS["lora"](config)
     net = adapter.attach(model)
     rows = random_rows(setting.kind, setting.steps * setting.samples_per_step, setting.length, shape.vocab_size)
     store = make_store(rows, folder / "store")
+    run = Run.create(config)
+    record = Record(config, run)
     trainer = Trainer(
         config,
         stage=STAGES["sft"](config),
@@ -74,19 +76,20 @@ def _run(setting: Setting, folder: Path) -> Measured:
         scorer=Scorer(net),
         loader=Loader(store, samples_per_step=setting.samples_per_step, seed=0, shuffle=False),
         evaluations={},
-        run=Run.create(config),
-        callbacks=[Record(measured)],
+        run=run,
+        callbacks=[record],
         parallel=Parallel(device),
         precision=precision,
         micro_batch_tokens=setting.micro_rows * setting.length,
         save_model=lambda folder: None,
         identity={},
     )
-    with trainer.run:
-        trainer.run.start()
+    with run:
+        run.start()
         trainer.fit()
-    measured.peak_bytes = peak_bytes(setting.device)
-    return measured
+    record.measured.parameters = parameters
+    record.measured.peak_bytes = peak_bytes(setting.device)
+    return record.measured
 
 
 def make_store(rows: list[TokenRow], folder: Path) -> EncodedStore:
@@ -99,16 +102,16 @@ def make_store(rows: list[TokenRow], folder: Path) -> EncodedStore:
 class Record(Callback):
     """Keeps what each step reports; the loss is on the CPU by then, so the device has finished."""
 
-    def __init__(self, measured: Measured):
-        self._measured = measured
+    def __init__(self, config: Config, run: Run):
+        super().__init__(config, run)
+        self.measured = Measured()
         self._seen = 0
 
     def on_step_end(self, progress: Progress, metrics: Mapping[str, float]) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        measured = self._measured
-        measured.times.append(time.perf_counter())
-        measured.tokens.append(progress.tokens_seen - self._seen)
-        measured.losses.append(metrics["loss"])
-        measured.grad_norms.append(metrics["grad_norm"])
+        self.measured.times.append(time.perf_counter())
+        self.measured.tokens.append(progress.tokens_seen - self._seen)
+        self.measured.losses.append(metrics["loss"])
+        self.measured.grad_norms.append(metrics["grad_norm"])
         self._seen = progress.tokens_seen
