@@ -133,8 +133,8 @@ def test_register_then_use(run, write, tmp_path):
     assert sample.messages[1].content == "a"
     code, _, err = run("register", "some/my.set.jsonl", "--name", "mine")
     assert (code, '"mine" is registered' in err) == (2, True)
-    code, _, _ = run("register", "some/my.set.jsonl", "--name", "mine", "--overwrite", "--column", "prompt=answer", "--column", "response=question")  # fmt: skip
-    assert code == 0
+    swapped = ("--column", "prompt=answer", "--column", "response=question")
+    assert run("register", "some/my.set.jsonl", "--name", "mine", "--overwrite", *swapped)[0] == 0
     (sample,) = read_samples(Config(dataset=["mine"]), wants=Conversation)
     assert sample.messages[1].content == "q"
 

@@ -23,7 +23,7 @@ SCRIPTS = (
     ("arabic", re.compile("[\u0600-\u06ff]")),
     ("latin", re.compile("[A-Za-z\u00c0-\u024f]+")),
 )
-SCRIPT_SHARE = 0.2
+SCRIPT_SHARE = 0.3
 """A script names a text when so much of its units (characters, for Latin words) are in it, tried in the order above."""
 
 

@@ -13,7 +13,7 @@ from luthier.datasets.formats.columns import media_free, need_columns, other_col
 from luthier.datasets.formats.messages import bad_row, kind_of, parse_tools, split_thinking, text_of
 from luthier.datasets.formats.parsed import Parsed, make_sample
 from luthier.datasets.info import Entry
-from luthier.types import Message, Origin, Sample, Text
+from luthier.types import Message, Origin, Prompt, Sample, Text
 
 
 class Alpaca:
@@ -32,7 +32,7 @@ class Alpaca:
         system = self._text(row, "system", origin)
         if system:
             messages.insert(0, Message(role="system", content=system))
-        parsed = Parsed(messages=messages, columns=other_columns(row, self.columns))
+        parsed = Parsed(messages=messages, columns=other_columns(row, self.columns) if self.wants is Prompt else {})
         if self.columns["tools"]:
             parsed.tools = parse_tools(row.get(self.columns["tools"]), self.columns["tools"], origin)
         if self.entry.ranking:
@@ -44,7 +44,7 @@ class Alpaca:
         answer = self._answer(row, "response", origin)
         if answer is not None:
             messages.append(answer)
-        elif self.wants.__name__ != "Prompt":
+        elif self.wants is not Prompt:
             need_columns(row, self.columns, ("response",), origin)
         return make_sample(parsed, self.wants, origin)
 

@@ -23,7 +23,7 @@ from luthier.datasets.formats.messages import (
 )
 from luthier.datasets.formats.parsed import Parsed, make_sample
 from luthier.datasets.info import Entry
-from luthier.types import Message, Origin, Sample
+from luthier.types import Message, Origin, Prompt, Sample
 
 
 class ShareGPT:
@@ -45,7 +45,7 @@ class ShareGPT:
         media_free(row, self.columns, origin)
         messages = self._row_messages(row, origin)
         messages = self._with_system(messages, row, origin)
-        parsed = Parsed(messages=messages, columns=other_columns(row, self.columns))
+        parsed = Parsed(messages=messages, columns=other_columns(row, self.columns) if self.wants is Prompt else {})
         if self.columns["tools"]:
             parsed.tools = parse_tools(row.get(self.columns["tools"]), self.columns["tools"], origin)
         if self.entry.ranking:
