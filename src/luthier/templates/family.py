@@ -41,6 +41,8 @@ class Family:
     tools: str = "default"
     thinking: tuple[str, str] | None = None
     empty_thinking: str = ""
+    empty_always: bool = False
+    thinking_first: bool = False
 
     @property
     def slots(self) -> dict[str, str]:

@@ -108,12 +108,15 @@ class Guard:
     def encode_cut(self, texts: Sequence[str], cuts: Sequence[Sequence[int]]) -> list[list[list[int]]]:
         """Ids of each text in len(cuts) + 1 parts, cut at rising character positions.
 
-        cuts alternate between the start and the end of answers; a token that holds a character of an answer belongs to it.
+        cuts repeat start, end and tail of an answer; a token that holds a character of an answer belongs to it.
         """
         encodings = self._clone.encode_batch(list(texts), add_special_tokens=False)
         return [
-            _split(self._own_ids(encoding.ids), [_token_at(encoding, at, k % 2 == 1) for k, at in enumerate(positions)])
-            for encoding, positions in zip(encodings, cuts)
+            _split(
+                self._own_ids(encoding.ids),
+                [len(encoding) if at == len(text) else _token_at(encoding, at, k % 3 == 1) for k, at in enumerate(positions)],
+            )
+            for text, encoding, positions in zip(texts, encodings, cuts, strict=True)
         ]
 
     def _own_ids(self, ids: list[int]) -> list[int]:
@@ -123,7 +126,7 @@ class Guard:
 
     @cached_property
     def _renumbered(self) -> dict[int, int]:
-        """Id in the copy -> id in the tokenizer, where they differ (control words that are part of the model's vocabulary)."""
+        """Id in the copy -> id in the tokenizer, where they differ (added tokens with gaps between their ids)."""
         pairs = ((self._clone.token_to_id(self._name(token.content)), i) for i, token in self.added.items())
         return {copy: own for copy, own in pairs if copy != own}
 
@@ -133,13 +136,12 @@ class Guard:
 
     @cached_property
     def _clone(self) -> Tokenizer:
-        clone = self._copy(self._backend.model)
-        own = set(self.control.values()) & set(range(self._backend.get_vocab_size(with_added_tokens=False)))
-        probes = [around.format(word) for word in self._words for around in ("{}", "a {} b", "a{}b")] if own else []
-        if any(own & set(encoding.ids) for encoding in clone.encode_batch_fast(probes, add_special_tokens=False)):
-            # The model itself spells a control word as one piece (Unigram, WordPiece): take the piece out of its vocabulary.
-            clone = self._copy(Tokenizer.from_str(self._without_words()).model)
-        return clone
+        model_words = range(self._backend.get_vocab_size(with_added_tokens=False))
+        if any(i in model_words for i in self.control.values()):
+            # The model's own vocabulary holds control words (SentencePiece): rename them there, so that ids stay the same
+            # and no text can be spelled as one of them.
+            return self._copy(Tokenizer.from_str(self._without_words()).model)
+        return self._copy(self._backend.model)
 
     def _copy(self, model: Any) -> Tokenizer:
         clone = Tokenizer(model)

@@ -118,7 +118,7 @@ class NamedTemplate:
     def jinja(self) -> str:
         from luthier.templates.write_jinja import write_jinja
 
-        return write_jinja(self.family, self._tokenizer, self._default_system, self._thinking)
+        return write_jinja(self.family, self._tokenizer, self._tools, self._default_system, self._thinking)
 
     # --- how it is done ----------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class NamedTemplate:
             if history is None:
                 self._notices.warn("off", "enable_thinking is false: the reasoning in the data is left out.")
             thought = ""
-        if self.family.thinking and not thought and history in (None, "full"):
+        if self.family.thinking and not thought and (history in (None, "full") or self.family.empty_always):
             block = self._slots["empty_thinking"].fill()
             if self._thinking.enabled:
                 draft.answer += block
@@ -192,6 +192,9 @@ class NamedTemplate:
         if message.tool_calls:
             words = (words + self._tools.joint if words else "") + self._written_calls(message.tool_calls)
         slot = ("call" if message.tool_calls else "answer") + ("" if history is None else " earlier")
+        if thought and self.family.thinking_first:
+            draft.answer.append(thought)
+            thought = ""
         draft.answer += self._slots[slot].fill(thought + words)
         if history is None and self.family.ends_with_next and self._tokenizer.eos_token_id is not None:
             draft.answer.append(self._tokenizer.eos_token_id)

@@ -1,7 +1,8 @@
 """The texts of a named template, made ready for one tokenizer.
 
 In: a slot of a family file, such as "<|im_start|>user\\n{{content}}<|im_end|>\\n". Out: units, each tokenised on its own:
-text with a place for the content, or the id of a token. {{bos}}, {{eos}} and {{token:x}} are ids and so divide the text.
+text with a place for the content, or the id of a token. {{bos}}, {{eos}} and {{token:x}} are ids and so divide the text, as
+{{|}} does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from luthier.templates.guard import Guard
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-_SPECIAL = re.compile(r"\{\{(bos|eos|token:[^}]+)\}\}")
+_SPECIAL = re.compile(r"\{\{(bos|eos|\||token:[^}]+)\}\}")
 CONTENT = "{{content}}"
 
 Unit = str | int  # finished text to tokenise, or a token id
@@ -30,15 +31,18 @@ class Slot:
 
     @classmethod
     def of(cls, text: str, guard: Guard, tokenizer: PreTrainedTokenizerFast) -> Slot:
-        ids = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
         parts: list[int | tuple[str, str | None]] = []
         for k, piece in enumerate(_SPECIAL.split(text)):
-            if k % 2:
-                token = ids[piece] if piece in ids else tokenizer.convert_tokens_to_ids(piece.removeprefix("token:"))
-                parts += [token] if token is not None else []
-            elif piece:
+            if k % 2 == 0:
                 before, found, after = piece.partition(CONTENT)
-                parts.append((guard.finish(before), guard.finish(after) if found else None))
+                parts += [(guard.finish(before), guard.finish(after) if found else None)] if piece else []
+            elif piece.startswith("token:"):
+                word = piece.removeprefix("token:")
+                token = tokenizer.backend_tokenizer.token_to_id(word)
+                parts.append((word, None) if token is None else token)
+            elif piece != "|":
+                token = tokenizer.bos_token_id if piece == "bos" else tokenizer.eos_token_id
+                parts += [] if token is None else [token]
         return cls(tuple(parts))
 
     def fill(self, content: str = "") -> list[Unit]:

@@ -21,6 +21,7 @@ TOOL_FORMATS = Registry(
         "minimax1": "luthier.templates.tools.minimax:MiniMax1",
         "minimax2": "luthier.templates.tools.minimax:MiniMax2",
         "mistral": "luthier.templates.tools.mistral:Mistral",
+        "phi4_mini": "luthier.templates.tools.phi:Phi4Mini",
         "qwen": "luthier.templates.tools.qwen:Qwen",
         "ling": "luthier.templates.tools.qwen:Ling",
         "qwen3_5": "luthier.templates.tools.qwen:Qwen35",

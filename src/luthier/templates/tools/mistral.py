@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from luthier.templates.tools.base import Tools, calls_of, from_json, to_json, wrapped
+from luthier.templates.tools.base import Tools, calls_of, from_json, prompt, to_json, wrapped
 from luthier.types import ToolCall
 
 
@@ -15,7 +15,7 @@ class Mistral:
     words = ("[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]")
 
     def describe(self, tools: Tools) -> str:
-        return f"[AVAILABLE_TOOLS] {to_json([wrapped(tool) for tool in tools])}[/AVAILABLE_TOOLS]"
+        return prompt(self.name).replace("{tools}", ", ".join(to_json(wrapped(tool)) for tool in tools))
 
     def write(self, calls: Sequence[ToolCall]) -> str:
         return to_json([{"name": call.name, "arguments": call.arguments} for call in calls])
