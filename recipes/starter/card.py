@@ -58,7 +58,7 @@ and compared in minutes, not to be relied on. Outside of what its corpus asks, i
 ## Held-out questions
 
 Questions whose wording was kept out of training; the facts behind them were taught in other wordings. An answer counts when it
-holds the expected key. Greedy decoding, no system prompt.
+holds what only a right one holds ("= 7" for 3 + 4). Greedy decoding, no system prompt.
 
 | topic | right | asked |
 |---|---|---|

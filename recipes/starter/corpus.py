@@ -6,7 +6,7 @@ Everything comes from tables/ and topics/, written for this purpose; nothing is 
 same bytes. A question that topics.base.held_out keeps is never trained on, in no spelling and in neither file.
 
 pretrain.jsonl {"text"}, sft.jsonl (sharegpt: system, conversations, tools), heldout.jsonl and general_50.jsonl
-{"instruction", "input", "output", "key", "topic", "language"}, dataset_info.json for them.
+{"instruction", "input", "output", "key", "proof", "topic", "language"}, dataset_info.json for them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .topics import Identity, Item, Language, Persona, Tools, Topic, draw_persona, make_topics
+from .topics import Identity, Item, Language, Persona, Relation, Tools, Topic, draw_persona, make_topics
 from .topics.base import LANGUAGES, capital
 
 SEED = 7
@@ -40,6 +40,14 @@ class Corpus:
     def __init__(self, seed: int = SEED):
         self.rng = random.Random(seed)
         self._topics = make_topics()
+        self._weights = {
+            language: [weight * (language in languages_of(topic)) for topic, weight, _ in self._topics]
+            for language in LANGUAGES
+        }
+        self._spoken = {
+            language: [spoken * (language in languages_of(topic)) for topic, _, spoken in self._topics]
+            for language in LANGUAGES
+        }
         self._identity = next(topic for topic, *_ in self._topics if isinstance(topic, Identity))
         self._tools = next(topic for topic, *_ in self._topics if isinstance(topic, Tools))
 
@@ -61,7 +69,7 @@ class Corpus:
         for topic, *_ in self._topics:
             if language not in languages_of(topic) or isinstance(topic, Identity | Tools):
                 continue
-            for _ in range(3000):
+            for _ in range(topic.size(language) if isinstance(topic, Relation) else 1500):
                 item = topic.draw(self.rng, language)
                 known = found.setdefault(item.topic, [])
                 if item.held_out and len(known) < per_topic and item.question not in {other.question for other in known}:
@@ -71,11 +79,10 @@ class Corpus:
     def _language(self) -> Language:
         return self.rng.choice(LANGUAGES)
 
-    def draw(self, language: Language, persona: Persona | None = None, spoken: bool = False) -> Item:
+    def draw(self, language: Language, persona: Persona | None = None) -> Item:
         """A trained item, of a topic chosen by weight."""
-        weights = [entry[2 if spoken else 1] if language in languages_of(entry[0]) else 0.0 for entry in self._topics]
         while True:
-            topic = self.rng.choices(self._topics, weights)[0][0]
+            topic = self.rng.choices(self._topics, self._weights[language])[0][0]
             if isinstance(topic, Identity):
                 return topic.draw(self.rng, language, persona)
             item = topic.draw(self.rng, language)
@@ -133,9 +140,8 @@ class Corpus:
 
     def _sentences(self, language: Language) -> str:
         said: list[str] = []
-        weights = [entry[2] if language in languages_of(entry[0]) else 0.0 for entry in self._topics]
         while len(said) < self.rng.randint(3, 9):
-            topic = self.rng.choices(self._topics, weights)[0][0]
+            topic = self.rng.choices(self._topics, self._spoken[language])[0][0]
             same = 1 if self.rng.random() < 0.5 else 3
             said += [text for _ in range(same) if (text := topic.say(self.rng, language))]
         closed = all(text[-1] in ".!。！？”" for text in said)
@@ -143,8 +149,12 @@ class Corpus:
 
     def _exchanges(self, language: Language) -> str:
         ask, reply = ("Question: ", "Answer: ") if language == "en" else ("问：", "答：")
-        items = [self.draw(language) for _ in range(self.rng.randint(2, 7))]
-        return "\n".join(f"{ask}{item.question}\n{reply}{item.answer}" for item in items if not item.tools)
+        items: list[Item] = []
+        wanted = self.rng.randint(2, 7)
+        while len(items) < wanted:
+            item = self.draw(language)
+            items += [] if item.tools else [item]
+        return "\n".join(f"{ask}{item.question}\n{reply}{item.answer}" for item in items)
 
 
 def languages_of(topic: Topic) -> tuple[Language, ...]:
@@ -177,7 +187,7 @@ def question_row(item: Item) -> dict[str, Any]:
     """An alpaca row of a held-out question."""
     return {
         "instruction": item.question, "input": "", "output": item.answer,
-        "key": item.key, "topic": item.topic, "language": item.language,
+        "key": item.key, "proof": item.proof or item.key, "topic": item.topic, "language": item.language,
     }  # fmt: skip
 
 

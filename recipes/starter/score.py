@@ -2,7 +2,7 @@
 
     python -m recipes.starter.score --model starter --questions build/starter/corpus/heldout.jsonl
 
-An answer is right when it holds the key of its question (workflows.quickstart.holds_key). Nothing here looks at training data.
+What counts as right is said by luthier.workflows.quickstart.is_right. Nothing here looks at training data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from luthier.models.load import load_model
 from luthier.models.tokenizer import load_tokenizer
 from luthier.templates import find_template
 from luthier.types import Conversation, Message
-from luthier.workflows.quickstart import holds_key
+from luthier.workflows.quickstart import is_right
 
 
 def answers(model_folder: str, questions: list[str], system: str = "", template: str | None = None) -> list[str]:
@@ -48,7 +48,7 @@ def score(
     counts: dict[str, list[bool]] = defaultdict(list)
     wrong = []
     for row, answer in zip(rows, answers(model_folder, [row["instruction"] for row in rows], **how), strict=True):
-        right = holds_key(answer, row["key"])
+        right = is_right(answer, row["key"], row["proof"])
         counts[row["topic"]].append(right)
         if not right:
             wrong.append((row["instruction"], row["output"], answer))

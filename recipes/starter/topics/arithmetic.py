@@ -39,7 +39,12 @@ class Arithmetic:
         ask = rng.choice(ASK[language]).format(a=a, b=b, sign=sign, word=WORDS[language][sign])
         end = "." if language == "en" else "。"
         return Item(
-            topic="arithmetic", language=language, question=ask, answer=f"{a} {sign} {b} = {result}{end}", key=str(result)
+            topic="arithmetic",
+            language=language,
+            question=ask,
+            answer=f"{a} {sign} {b} = {result}{end}",
+            key=str(result),
+            proof=f"= {result}",
         )
 
     def say(self, rng: random.Random, language: Language) -> str:

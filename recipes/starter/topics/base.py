@@ -25,7 +25,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One exchange. key: what a right answer contains (None where no single one is right).
+    """One exchange. key: the bare answer (None where no single one is right). proof: what a right answer holds and a wrong one
+    does not, where that is more than the key ("= 7" for 3 + 4).
 
     turns: (role, text) in sharegpt roles when the exchange is more than question and answer (tool calls); else empty.
     tools: JSON list of the offered tools.  graded: whether it may be held out and scored.
@@ -36,6 +37,7 @@ class Item:
     question: str
     answer: str
     key: str | None = None
+    proof: str | None = None
     turns: tuple[tuple[str, str], ...] = ()
     tools: str = ""
     graded: bool = True

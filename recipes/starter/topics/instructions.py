@@ -48,8 +48,16 @@ class Instructions:
     def _ask(self, rng: random.Random, name: str, language: Language, **slots: object) -> str:
         return rng.choice(self._forms[name][language]).format(**slots)
 
-    def _item(self, language: Language, question: str, answer: str, key: str | None = None, topic: str = "follow") -> Item:
-        return Item(topic=topic, language=language, question=question, answer=answer, key=key or answer)
+    def _item(
+        self,
+        language: Language,
+        question: str,
+        answer: str,
+        key: str | None = None,
+        topic: str = "follow",
+        proof: str | None = None,
+    ) -> Item:
+        return Item(topic=topic, language=language, question=question, answer=answer, key=key or answer, proof=proof)
 
     def _repeat(self, rng: random.Random, language: Language) -> Item:
         words = rng.choices(self._words[language], k=rng.randint(1, 5))
@@ -82,13 +90,15 @@ class Instructions:
         which = rng.choice(("larger", "smaller"))
         best, rest = (max(a, b), min(a, b)) if which == "larger" else (min(a, b), max(a, b))
         zh = "大" if which == "larger" else "小"
+        proof = f"{best} is {which}" if language == "en" else f"{best}比"
         answer = f"{best} is {which} than {rest}." if language == "en" else f"{best}比{rest}{zh}。"
-        return self._item(language, self._ask(rng, which, language, a=a, b=b), answer, str(best), topic="larger")
+        return self._item(language, self._ask(rng, which, language, a=a, b=b), answer, str(best), topic="larger", proof=proof)
 
     def _next(self, rng: random.Random, language: Language) -> Item:
         a = rng.randint(0, 40)
+        proof = f"{a + 1} comes" if language == "en" else f"是{a + 1}"
         answer = f"{a + 1} comes after {a}." if language == "en" else f"{a}后面是{a + 1}。"
-        return self._item(language, self._ask(rng, "next_number", language, a=a), answer, str(a + 1), topic="next")
+        return self._item(language, self._ask(rng, "next_number", language, a=a), answer, str(a + 1), topic="next", proof=proof)
 
     def _feeling(self, rng: random.Random, language: Language) -> Item:
         spec = self._forms["feelings"][language]

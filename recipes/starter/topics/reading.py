@@ -46,7 +46,8 @@ class Reading:
             question, answer, key = rng.choice(passage.answered)
         form = ASK[language] if rng.random() < 0.5 else ("{text} {question}" if language == "en" else "{text}{question}")
         ask = form.format(text=passage.text, question=question)
-        return Item(topic=self.name, language=language, question=ask, answer=answer, key=key)
+        proof = f"= {key}" if f"= {key}" in answer else None
+        return Item(topic=self.name, language=language, question=ask, answer=answer, key=key, proof=proof)
 
     def say(self, rng: random.Random, language: Language) -> str:
         passage = rng.choice([self._owners, self._life, self._count])(rng, language)

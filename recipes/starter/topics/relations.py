@@ -11,18 +11,20 @@ FILES = ("geography", "opposites", "animals", "things", "calendar", "grammar", "
 
 
 class Relation:
-    """One relation. rows: the facts; spec: "key" (the asked column), and per language "say" and "forms" (ask, answer)."""
+    """One relation. rows: the facts.  spec: "key" (the asked column); per language "say", "forms" (ask, answer), "proof"."""
 
     def __init__(self, name: str, spec: dict[str, Any], rows: list[dict[str, str]]):
         self.name = name
         self._key = spec["key"]
+        self._proof = {language: spec.get(language, {}).get("proof") for language in LANGUAGES}
         self._ask: dict[str, Deck] = {}
         self._say: dict[str, Deck] = {}
         for language in LANGUAGES:
             part = spec.get(language, {})
-            asks = [(row, ask, form["answer"]) for row in rows for form in part.get("forms", ()) for ask in form["ask"]]
+            filled = [fields(row, language) for row in rows]
+            asks = [(values, ask, form["answer"]) for values in filled for form in part.get("forms", ()) for ask in form["ask"]]
             self._ask[language] = Deck(asks)
-            self._say[language] = Deck([(row, say) for row in rows for say in part.get("say", ())])
+            self._say[language] = Deck([say.format(**values) for values in filled for say in part.get("say", ())])
 
     @property
     def languages(self) -> tuple[Language, ...]:
@@ -33,21 +35,19 @@ class Relation:
         return len(self._ask[language])
 
     def draw(self, rng: random.Random, language: Language) -> Item:
-        row, ask, answer = self._ask[language].deal(rng)
-        values = fields(row, language)
+        values, ask, answer = self._ask[language].deal(rng)
+        proof = self._proof[language]
         return Item(
             topic=self.name,
             language=language,
             question=ask.format(**values),
             answer=answer.format(**values),
             key=values[self._key],
+            proof=proof.format(**values) if proof else None,
         )
 
     def say(self, rng: random.Random, language: Language) -> str:
-        if not len(self._say[language]):
-            return ""
-        row, say = self._say[language].deal(rng)
-        return say.format(**fields(row, language))
+        return self._say[language].deal(rng) if len(self._say[language]) else ""
 
 
 def word_rows() -> list[dict[str, str]]:

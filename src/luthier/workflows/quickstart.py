@@ -145,7 +145,7 @@ def config_of(lessons: Path, output_dir: Path, **keys: Any) -> Any:
 
 
 def ask(lessons: Path, folder: Path, adapter: Path | None = None) -> list[dict[str, str]]:
-    """Every question of ASKED with its greedy answer: rows with dataset, question, answer, reference and key."""
+    """Every question of ASKED with its greedy answer: rows with dataset, question, answer, reference, key and proof."""
     from luthier.workflows.predict import predict
 
     keys: dict[str, Any] = {"adapter_name_or_path": str(adapter)} if adapter else {}
@@ -176,21 +176,22 @@ def score(rows: Sequence[Mapping[str, str]]) -> Scores:
         values = [similarity(row["answer"], row["reference"])["rouge-1"] for row in rows if row["dataset"] == name]
         return sum(values) / len(values)
 
-    general = [holds_key(row["answer"], row["key"]) for row in rows if row["dataset"] == "general_50"]
+    general = [is_right(row["answer"], row["key"], row["proof"]) for row in rows if row["dataset"] == "general_50"]
     return Scores(
         identity=rouge1("identity"), new_wording=rouge1("new_wording"), general=sum(general), general_asked=len(general)
     )
 
 
-def holds_key(answer: str, key: str) -> bool:
-    """Whether an answer holds the key of its question: as whole words where the key is Latin letters or digits.
+def is_right(answer: str, key: str, proof: str) -> bool:
+    """Whether an answer is the bare key ("7.") or holds the proof ("3 + 4 = 7."), as whole words where that is Latin letters.
 
-    "12" is not held by "112", "cat" is held by "Cats and dogs." (plural), "蓝色" by "天空是蓝色的。".
+    "= 7" is not held by "3 + 4 = 71.", "Paris" not by "Comparison", "cat" is held by "Cats and dogs." (plural).
     """
-    if key.isascii():
-        pattern = rf"(?<![A-Za-z0-9]){re.escape(key)}(?![0-9])"
-        return re.search(pattern, answer, re.IGNORECASE) is not None
-    return key in answer
+    if re.sub(r"\W", "", answer).lower() == re.sub(r"\W", "", key).lower():
+        return True
+    if proof.isascii():
+        return re.search(rf"(?<![A-Za-z0-9]){re.escape(proof)}(?![0-9])", answer, re.IGNORECASE) is not None
+    return proof in answer
 
 
 def side_by_side(before: Sequence[Mapping[str, str]], after: Sequence[Mapping[str, str]]) -> list[tuple[str, str, str]]:
