@@ -120,7 +120,8 @@ def _modelscope_folder(entry: Entry, config: Config) -> Path:
             f'dataset "{entry.name}" lies on ModelScope, whose client is not installed.', "pip install modelscope"
         ) from None
     try:
-        return Path(dataset_snapshot_download(entry.location, revision=entry.revision, cache_dir=config.cache_dir))
+        given = {"revision": entry.revision, "cache_dir": config.cache_dir}
+        return Path(dataset_snapshot_download(entry.location, **{key: value for key, value in given.items() if value}))
     except Exception as error:
         raise _explained(entry, error) from None
 
