@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
+from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from luthier.engines.base import BASE
@@ -30,7 +30,7 @@ class Runner:
     def __init__(self, model: nn.Module):
         self.model = model
         self.inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.context_length = _context_length(self.inner.config.get_text_config())
+        self.context_length = context_length(self.inner.config)
         self._accepts = set(inspect.signature(self.inner.forward).parameters)
         self._restore: list[nn.Module] | None = None
         self._attention = ""
@@ -110,9 +110,11 @@ class Runner:
         return (torch.arange(longest, device=self.device) - padding[:, None]).clamp(min=0)
 
 
-def _context_length(config: Any) -> int | None:
-    length = getattr(config, "max_position_embeddings", None)
-    scaling = getattr(config, "rope_parameters", None) or {}
+def context_length(config: PretrainedConfig) -> int | None:
+    """The most tokens that a model was made for; None where nothing limits them."""
+    text = config.get_text_config()
+    length = getattr(text, "max_position_embeddings", None)
+    scaling = getattr(text, "rope_parameters", None) or {}
     if length and scaling.get("rope_type") in OPEN_ENDED:
         return int(length * scaling.get("factor", 1))
     return length
