@@ -90,9 +90,9 @@ class Scorer(nn.Module):
         device = base.get_input_embeddings().weight.device
         if device.type == "meta":
             return "packed"
-        was_training = base.training
+        was_training = self.model.training
         own_attention = base.config._attn_implementation
-        base.eval()
+        self.eval()
         try:
             generator = torch.Generator().manual_seed(0)
             probe = [
@@ -109,7 +109,7 @@ class Scorer(nn.Module):
                 if self._agrees(probe, alone):
                     return layout
         finally:
-            base.train(was_training)
+            self.train(was_training)
             if getattr(self, "layout", None) != "packed":
                 base.set_attn_implementation(own_attention)
         raise ModelError(

@@ -105,7 +105,7 @@ class Trainer:
         first_step, began = progress.step, time.perf_counter()
         tokens_before = progress.tokens_seen
         state, reason = "finished", None
-        self.model.train()
+        self.scorer.train()
         if self.config.eval_on_start and progress.step == 0:
             self._evaluate_and_log()
         try:
@@ -238,7 +238,7 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Mean loss over each evaluation set: eval_loss, or eval_<name>_loss and their mean where there are several."""
-        self.model.eval()
+        self.scorer.eval()
         tokens = self.micro_batch_tokens * 2  # no gradients are kept
         groups = {name: loader.groups(tokens) for name, loader in self.evaluations.items()}
         self._call("on_evaluate_begin", sum(map(len, groups.values())))
@@ -262,7 +262,7 @@ class Trainer:
             metrics["eval_perplexity"] = math.exp(min(metrics["eval_loss"], 700.0))
         metrics["eval_runtime"] = round(time.perf_counter() - began, 3)
         self._call("on_evaluate_end", metrics)
-        self.model.train()
+        self.scorer.train()
         return metrics
 
     def _add_evaluation(self, sums: dict[str, list[float]], loader: EvaluationLoader, group: Any) -> None:

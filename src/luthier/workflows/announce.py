@@ -115,4 +115,4 @@ def show_first_sample(store: EncodedStore | EncodedSubset, tokenizer: PreTrained
                 start = end
         if segment.num_tokens > SHOWN_TOKENS:
             text.append(f"\n... and {segment.num_tokens - SHOWN_TOKENS} tokens more", style="dim")
-    console().print(Panel(text, title="the first sample; what stands in [brackets] is learned", title_align="left", expand=False))
+    console().print(Panel(text, title="the first sample; what stands in \\[brackets] is learned", title_align="left", expand=False))

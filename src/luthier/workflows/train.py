@@ -34,6 +34,7 @@ from luthier.trainer.signals import StopSignals
 from luthier.workflows.announce import announce, show_first_sample
 from luthier.workflows.encode import encode_dataset
 from luthier.workflows.keep import save_final, saver
+from luthier.workflows.plan import plan_training
 
 if TYPE_CHECKING:
     from luthier.runtime.device import Device
@@ -89,7 +90,16 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
     net = adapter.attach(model)
     scorer = Scorer(net, neftune_alpha=config.neftune_noise_alpha)
     loader = make_loader(config, learned, parallel.world_size)
-    plan = fit_memory(config, scorer, learned, device)
+    plan = plan_training(
+        config,
+        model_config=model_config,
+        lengths=loader.store.lengths,
+        supervised=float(learned.supervised.sum() / max(1, learned.lengths.sum())),
+        samples_per_step=-(-loader.samples_per_step // parallel.world_size),
+        device=device,
+        precision=precision,
+        held_bytes=sum(p.numel() * p.element_size() for p in net.parameters()),
+    )
     if plan.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     run.start() if parallel.is_main else None

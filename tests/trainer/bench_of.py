@@ -1,0 +1,80 @@
+"""A whole training on synthetic tokens in a fraction of a second: the harness of the trainer's law-tests."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from luthier.adapters import ADAPTERS
+from luthier.batches.loader import EvaluationLoader, Loader
+from luthier.batches.pack import pack
+from luthier.batches.store import write_store
+from luthier.config import Config
+from luthier.models.score import Scorer
+from luthier.runs import Run
+from luthier.runtime.precision import Precision
+from luthier.stages import STAGES
+from luthier.trainer.loop import Trainer
+from luthier.trainer.parallel import Parallel
+from luthier.types import IGNORE_INDEX, Encoded, Segment
+from tests.conftest import make_tiny
+
+
+def rows(count: int, seed: int = 0) -> list[tuple[int, Encoded]]:
+    """Counting sequences modulo 90 with a random start and stride: something a tiny model learns."""
+    generator = np.random.default_rng(seed)
+    out = []
+    for number in range(count):
+        length, start, stride = generator.integers(6, 30), generator.integers(3, 93), generator.integers(1, 3)
+        ids = (3 + (start + stride * np.arange(length)) % 90).astype(np.int32)
+        labels = ids.copy()
+        labels[: length // 3] = IGNORE_INDEX
+        out.append((number, Encoded(segments=(Segment(input_ids=ids, labels=labels),))))
+    return out
+
+
+def make_trainer(
+    folder: Path, *, micro_batch_tokens: int = 64, callbacks=(), layout: str = "auto", family: str = "qwen3", train_rows: int = 24, **keys
+) -> Trainer:
+    """A Trainer over 24 (by default) rows and 8 evaluation rows, seeded, float32 on the CPU. keys: config keys."""
+    keys = {"finetuning_type": "full", "learning_rate": 3e-3, "output_dir": str(folder), "logging_steps": 1, "num_train_epochs": 2.0} | keys
+    keys = {"per_device_train_batch_size": 4, "save_strategy": "no", "model_name_or_path": "tiny", "optim": "adamw_torch"} | keys
+    config = Config(do_train=True, stage="sft", **keys)
+    torch.manual_seed(config.seed)
+    store = write_store(folder.parent / f"{folder.name}-train", rows(train_rows), {"fingerprint": "synthetic"})
+    held_out = write_store(folder.parent / f"{folder.name}-eval", rows(8, seed=1), {"fingerprint": "synthetic-eval"})
+    model = make_tiny(family).train()
+    torch.manual_seed(config.seed)
+    adapter = ADAPTERS[config.finetuning_type](config)
+    net = adapter.attach(model)
+    net.train()
+    run = Run.create(config)
+    run.start()
+    units = pack(np.asarray(store.lengths), config.cutoff_len) if config.packing else None
+    loader = Loader(
+        store, samples_per_step=config.per_device_train_batch_size * config.gradient_accumulation_steps, seed=config.seed, units=units
+    )
+    return Trainer(
+        config,
+        stage=STAGES["sft"](config),
+        model=net,
+        adapter=adapter,
+        scorer=Scorer(net, layout=layout, neftune_alpha=config.neftune_noise_alpha),
+        loader=loader,
+        evaluations={"eval": EvaluationLoader(held_out)} if config.eval_strategy != "no" else {},
+        run=run,
+        callbacks=callbacks,
+        parallel=Parallel(torch.device("cpu")),
+        precision=Precision(device_type="cpu", param_dtype=torch.float32, compute_dtype=torch.float32),
+        micro_batch_tokens=micro_batch_tokens,
+        save_model=lambda where: adapter.save(net, where),
+        identity={"learning_rate": config.learning_rate, "data": "synthetic"},
+    )
+
+
+def losses(trainer: Trainer) -> list[float]:
+    return [row["loss"] for row in trainer.run.read_metrics() if "loss" in row]
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
