@@ -1,8 +1,10 @@
 """luthier train: which workflow runs, in the foreground and in the background. A fake stands in for the training itself."""
 
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from luthier.cli.train import trained
 from luthier.config import Config
 from luthier.runs import Run
+from tests.cli.conftest import with_fake_training
 
 
 @pytest.fixture
@@ -155,10 +158,22 @@ def test_detaching_over_a_finished_run_is_not_mistaken_for_it(train, folder: Pat
     assert done.returncode == 0, done.stderr
     run = Run.open(folder)
     assert run.is_live  # at once: nobody takes the earlier end for the new one's
+    assert run.status()["before"]["state"] == "finished"
     wait_for(lambda: run.status()["state"] == "running" and run.status().get("total_steps") == 1000)
     assert "before" not in run.status()
     run.process().kill()
     wait_for(lambda: run.status()["state"] == "died")
+
+
+def test_a_detached_run_that_fails_before_it_starts_leaves_the_earlier_one_protected(train, folder: Path) -> None:
+    train("max_steps=2", f"output_dir={folder}")
+    metrics = Run.open(folder).metrics_file.read_text()
+    train("dataset_dir=nowhere", f"output_dir={folder}", "--detach", "overwrite_output_dir=true")
+    wait_for(lambda: not Run.open(folder).is_live)
+    assert Run.open(folder).status()["state"] == "failed" and Run.open(folder).status()["reason"] == "no folder nowhere"
+    assert Run.open(folder).metrics_file.read_text() == metrics
+    again = train("max_steps=2", f"output_dir={folder}")
+    assert again.returncode == 2 and "already holds a train run (finished)" in again.stderr
 
 
 def test_refusals_come_back_to_the_shell_also_with_detach(train, folder: Path) -> None:
@@ -186,17 +201,10 @@ def test_kill_now_and_kill_9(train, luthier, folder: Path) -> None:
 
 
 def test_a_detached_run_outlives_the_shell_that_started_it(train, folder: Path, tmp_path: Path) -> None:
-    import os
-    import sys
-
-    from tests.cli.conftest import FAKE_TRAINING
-
     command = (
         f"{sys.executable} -m luthier train max_steps=1000 model_name_or_path=m dataset=identity output_dir={folder} --detach"
     )
-    shell = subprocess.Popen(
-        ["bash", "-c", f"{command}; sleep 30"], env=os.environ | {"PYTHONPATH": str(FAKE_TRAINING)}, start_new_session=True
-    )
+    shell = subprocess.Popen(["bash", "-c", f"{command}; sleep 30"], env=with_fake_training(), start_new_session=True)
     try:
         wait_for(lambda: Run(folder).status_file.is_file() and Run.open(folder).status().get("step", 0) >= 2)
         os.killpg(shell.pid, signal.SIGHUP)  # what a closed terminal sends

@@ -34,9 +34,10 @@ THRESHOLDS = {
     "overfitting_once": 0.08,  # or when only one evaluation followed the minimum
     "overfitting_errors": 3.0,
     "flat": 0.05,  # first third against last third: a smaller difference, for sure, is none
-    "flat_start": 0.10,  # the first tenth above the rest, as a share: a larger fall cannot be excluded above this
-    "flat_fall": 0.01,  # a fall larger than this, for sure, is learning
+    "flat_start": 0.08,  # the first tenth above the rest, as a share: a larger fall cannot be excluded above this
     "flat_errors": 2.0,
+    "fallen": 0.005,  # a fall larger than this, that is likely, is learning: one false alarm is worse than one miss
+    "fallen_errors": 1.5,
     "flat_first": 0.1,  # only if the first point lies in this share of the run: later ones have missed the fall
     "memorised": 0.05,  # nats a token
     "spike": 0.5,  # height above the level around it, as a share of that level,
@@ -168,15 +169,23 @@ def overfitting(curves: Curves) -> Reading | None:
 def no_learning(curves: Curves) -> Reading | None:
     """Seen from the very start, the last third is where the first third was, and the beginning was not above the rest."""
     total = curves.facts.get("total_steps") or curves.steps[-1]
-    third, level = len(curves.loss) // 3, float(np.median(curves.loss))
+    count, level = len(curves.loss), float(np.median(curves.loss))
     if curves.steps[0] > max(THRESHOLDS["flat_first"] * total, 1) or level < THRESHOLDS["memorised"]:
         return None
+    one = curves.sigma / level  # error of one point, as a share
+    third = count // 3
     change = float(curves.loss[-third:].mean() - curves.loss[:third].mean()) / level
-    change_error = THRESHOLDS["flat_errors"] * curves.sigma / level * math.sqrt(2 / third)
-    start = float(curves.loss[: curves.width].mean()) / level - 1
-    start_error = THRESHOLDS["flat_errors"] * curves.sigma / level / math.sqrt(curves.width)
-    may_have_moved = abs(change) + change_error > THRESHOLDS["flat"] or abs(start) + start_error > THRESHOLDS["flat_start"]
-    has_fallen = max(-change - change_error, start - start_error) > THRESHOLDS["flat_fall"]
+    starts = {width: float(curves.loss[:width].mean()) / level - 1 for width in {max(count // n, 2) for n in (20, 10, 5)}}
+    start = starts[max(count // 10, 2)]
+    sure = THRESHOLDS["flat_errors"]
+    may_have_moved = (
+        abs(change) + sure * one * math.sqrt(2 / third) > THRESHOLDS["flat"]
+        or abs(start) + sure * one / math.sqrt(max(count // 10, 2)) > THRESHOLDS["flat_start"]
+    )
+    likely = THRESHOLDS["fallen_errors"]
+    has_fallen = -change - likely * one * math.sqrt(2 / third) > THRESHOLDS["fallen"] or any(
+        height - likely * one / math.sqrt(width) > THRESHOLDS["fallen"] for width, height in starts.items()
+    )
     if may_have_moved or has_fallen:
         return None
     numbers = {"last": curves.last, "change_percent": 100 * change, "start_percent": 100 * start}

@@ -14,6 +14,8 @@ def train(config):
 
     log = logging.getLogger("luthier.fake")
     with Run.create(config) as run, log_to_file(run.log_file):
+        if config.dataset_dir == "nowhere":
+            raise TrainingError("no folder nowhere")
         run.start()
         resumed = run.resume_checkpoints()
         step = int(resumed[0].name.removeprefix("step-")) if resumed else 0

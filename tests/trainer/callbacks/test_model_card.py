@@ -31,6 +31,13 @@ def test_nothing_about_this_machine(config, run, progress, tmp_path: Path) -> No
     assert "stopped before the planned end" in text
 
 
+def test_a_folder_that_looks_like_a_name_of_the_hub(config, run, progress, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "models" / "base").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    ModelCard(config.model_copy(update={"model_name_or_path": "models/base"}), run).on_train_end(progress, SUMMARY)
+    assert "base_model" not in run.model_card.read_text()
+
+
 def test_no_card_for_a_failed_training(config, run, progress) -> None:
     ModelCard(config, run).on_train_end(progress, {"state": "failed"})
     assert not run.model_card.exists()
