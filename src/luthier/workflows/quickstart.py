@@ -18,6 +18,7 @@ from typing import Any
 
 from luthier.config import load_config
 from luthier.errors import ConfigError
+from luthier.runs import Run
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,8 @@ def quickstart(name: str = NAME, author: str = AUTHOR, output_dir: str | Path = 
     before = ask(lessons, folder / "before")
     logger.info("[2/4] training: who it is, mixed with everyday questions so that they are not forgotten")
     run = train(config_of(lessons, folder / "run", dataset=list(LEARNED), **SETTINGS))
+    if run.status().get("state") == "stopped":
+        raise KeyboardInterrupt
     logger.info("[3/4] asking again")
     after = ask(lessons, folder / "after", adapter=run.folder)
     logger.info("[4/4] merging what it learned into the model")
@@ -151,9 +154,8 @@ def ask(lessons: Path, folder: Path, adapter: Path | None = None) -> list[dict[s
     keys: dict[str, Any] = {"adapter_name_or_path": str(adapter)} if adapter else {}
     keys |= {"do_predict": True, "predict_with_generate": True, "do_sample": False, "max_new_tokens": 96}
     config = config_of(lessons, folder, dataset=list(ASKED), stage="sft", finetuning_type="lora", **keys)
-    predict(config)
-    from luthier.runs import Run
-
+    if not predict(config):
+        raise KeyboardInterrupt
     lines = Run.open(folder).predictions_file.read_text(encoding="utf-8").splitlines()
     questions = [{"dataset": name, **row} for name in ASKED for row in lesson_rows(lessons, name)]
     return [
