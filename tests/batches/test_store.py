@@ -23,7 +23,11 @@ def encoded(ids, labels, weights=None, value=0.0):
 
 @pytest.fixture
 def store(tmp_path):
-    samples = [encoded([10, 11, 12], [X, X, 12]), encoded([20, 21], [X, 21], [1, 0.5]), encoded([30, 31, 32, 33], [X, 31, X, 33])]
+    samples = [
+        encoded([10, 11, 12], [X, X, 12]),
+        encoded([20, 21], [X, 21], [1, 0.5]),
+        encoded([30, 31, 32, 33], [X, 31, X, 33]),
+    ]
     return write_store(tmp_path / "store", enumerate(samples), {"fingerprint": "f"})
 
 

@@ -20,7 +20,12 @@ def plain(hidden, weight, bias, targets, scale=1.0, softcap=None, smoothing=0.0)
 CASES = [
     {"head_learns": learns, "bias": bias, "scale": scale, "softcap": cap, "smoothing": smoothing}
     for learns in (False, True)
-    for bias, scale, cap, smoothing in ((False, 1.0, None, 0.0), (True, 1.0, None, 0.1), (False, 0.5, None, 0.0), (False, 2.0, 3.0, 0.2))
+    for bias, scale, cap, smoothing in (
+        (False, 1.0, None, 0.0),
+        (True, 1.0, None, 0.1),
+        (False, 0.5, None, 0.0),
+        (False, 2.0, 3.0, 0.2),
+    )
 ]
 
 

@@ -8,7 +8,11 @@ from luthier.types import Batch
 from tests.conftest import make_tiny
 
 FAMILIES = ["qwen3", "qwen2", "llama", "mistral", "gemma2", "gemma3_text", "phi3"]
-OVERRIDES = {"gemma2": {"query_pre_attn_scalar": 8, "sliding_window": 5}, "mistral": {"sliding_window": 5}, "gemma3_text": {"sliding_window": 5}}
+OVERRIDES = {
+    "gemma2": {"query_pre_attn_scalar": 8, "sliding_window": 5},
+    "mistral": {"sliding_window": 5},
+    "gemma3_text": {"sliding_window": 5},
+}
 
 
 def make_batch(lengths=(9, 4, 7), vocabulary=97, seed=0) -> tuple[Batch, list[torch.Tensor], list[torch.Tensor]]:

@@ -34,11 +34,29 @@ def rows(count: int, seed: int = 0) -> list[tuple[int, Encoded]]:
 
 
 def make_trainer(
-    folder: Path, *, micro_batch_tokens: int = 64, callbacks=(), layout: str = "auto", family: str = "qwen3", train_rows: int = 24, **keys
+    folder: Path,
+    *,
+    micro_batch_tokens: int = 64,
+    callbacks=(),
+    layout: str = "auto",
+    family: str = "qwen3",
+    train_rows: int = 24,
+    **keys,
 ) -> Trainer:
     """A Trainer over 24 (by default) rows and 8 evaluation rows, seeded, float32 on the CPU. keys: config keys."""
-    keys = {"finetuning_type": "full", "learning_rate": 3e-3, "output_dir": str(folder), "logging_steps": 1, "num_train_epochs": 2.0} | keys
-    keys = {"per_device_train_batch_size": 4, "save_strategy": "no", "model_name_or_path": "tiny", "optim": "adamw_torch"} | keys
+    keys = {
+        "finetuning_type": "full",
+        "learning_rate": 3e-3,
+        "output_dir": str(folder),
+        "logging_steps": 1,
+        "num_train_epochs": 2.0,
+    } | keys
+    keys = {
+        "per_device_train_batch_size": 4,
+        "save_strategy": "no",
+        "model_name_or_path": "tiny",
+        "optim": "adamw_torch",
+    } | keys
     config = Config(do_train=True, stage="sft", **keys)
     torch.manual_seed(config.seed)
     store = write_store(folder.parent / f"{folder.name}-train", rows(train_rows), {"fingerprint": "synthetic"})
@@ -52,7 +70,10 @@ def make_trainer(
     run.start()
     units = pack(np.asarray(store.lengths), config.cutoff_len) if config.packing else None
     loader = Loader(
-        store, samples_per_step=config.per_device_train_batch_size * config.gradient_accumulation_steps, seed=config.seed, units=units
+        store,
+        samples_per_step=config.per_device_train_batch_size * config.gradient_accumulation_steps,
+        seed=config.seed,
+        units=units,
     )
     return Trainer(
         config,

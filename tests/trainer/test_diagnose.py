@@ -6,7 +6,8 @@ Curves are made by hand from formulas; noise is multiplicative and skewed (gamma
 import numpy as np
 import pytest
 
-from luthier.trainer.diagnose import RULES, nice, read_curve
+from luthier.trainer.diagnose import RULES, read_curve
+from luthier.trainer.reading import nice, texts
 
 FACTS = {"learning_rate": 5e-4, "num_train_epochs": 3, "logging_steps": 1}
 SEEDS = range(20)
@@ -140,6 +141,22 @@ def test_noise_that_could_hide_a_fall_at_the_start_is_not_called_no_learning() -
     assert "no_learning" not in found
 
 
+def test_slow_is_told_from_settled_by_the_learning_rate() -> None:
+    """A tenth less over the run. Against the steps it bends as the linear schedule ends; against the learning rate it does not."""
+    steps = np.arange(1, 101)
+    rates = 1e-5 * (1 - steps / 101)
+    learned = np.cumsum(rates) / rates.sum()
+    found = []
+    for seed in SEEDS:
+        made = rows(noisy(2 * (1 - 0.1 * learned), 0.02, seed))
+        made = [row | {"learning_rate": rate} for row, rate in zip(made, rates, strict=True)]
+        found.append(read_curve(made, FACTS | {"learning_rate": 1e-5}))
+    assert [reading.rule for reading in found].count("slow") >= 17
+    assert "3e-05 instead of 1e-05" in next(reading.en for reading in found if reading.rule == "slow")
+    settled = [row | {"learning_rate": rate} for row, rate in zip(rows(good(course())), rates, strict=True)]
+    assert read_curve(settled, FACTS).rule == "converged"
+
+
 def test_flat_since_the_first_log_point_of_a_long_run_is_not_no_learning() -> None:
     """logging_steps=500 of 5,000: what happened before step 500 is not known."""
     reading = read_curve(rows(noisy(np.full(10, 1.2), 0.02, 0), step=500), FACTS | {"total_steps": 4000})
@@ -205,14 +222,12 @@ def test_nothing_logged_and_missing_facts() -> None:
     t = course()
     for values in (good(t), np.full(200, 2.0), good(t) + np.maximum(t - 0.7, 0) * 4, 3 * np.exp(-t)):
         assert read_curve(rows(values), {}).en
-    assert "a third" in read_curve(rows(good(t) + np.maximum(t - 0.7, 0) * 4), {}).en
+    assert "divide it by 3" in read_curve(rows(good(t) + np.maximum(t - 0.7, 0) * 4), {}).en
 
 
 def test_readings_are_whole_sentences_in_both_languages_and_plain_numbers() -> None:
-    from luthier.trainer.diagnose import _texts
-
     assert len(RULES) >= 9
-    for name, text in _texts().items():
+    for name, text in texts().items():
         assert text["en"].endswith((".", "}")) and text["zh"].endswith(("。", "}")), name
     reading = read_curve(rows(good(course())), FACTS)
     assert all(type(value) is float for value in reading.numbers.values())

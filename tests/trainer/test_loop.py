@@ -27,7 +27,12 @@ def test_neither_accumulation_nor_micro_batches_nor_layout_change_the_curve(tmp_
         "a": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "micro_batch_tokens": 10_000},
         "b": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "micro_batch_tokens": 40},
         "c": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8, "micro_batch_tokens": 1},
-        "d": {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "micro_batch_tokens": 100, "layout": "padded"},
+        "d": {
+            "per_device_train_batch_size": 8,
+            "gradient_accumulation_steps": 1,
+            "micro_batch_tokens": 100,
+            "layout": "padded",
+        },
     }
     curves, ends = {}, {}
     for name, keys in variants.items():
@@ -59,8 +64,16 @@ def test_packing_makes_fewer_steps_of_the_same_tokens(tmp_path):
 
 
 def test_evaluation_best_checkpoint_and_early_stopping(tmp_path):
-    keys = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2, "load_best_model_at_end": True}
-    trainer = make_trainer(tmp_path / "run", learning_rate=1.0, early_stopping_steps=2, num_train_epochs=20.0, max_grad_norm=0.0, **keys)
+    keys = {
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "load_best_model_at_end": True,
+    }
+    trainer = make_trainer(
+        tmp_path / "run", learning_rate=1.0, early_stopping_steps=2, num_train_epochs=20.0, max_grad_norm=0.0, **keys
+    )
     summary = trainer.fit()
     rows = [row for row in trainer.run.read_metrics() if "eval_loss" in row]
     best = min(rows, key=lambda row: row["eval_loss"])
@@ -70,7 +83,13 @@ def test_evaluation_best_checkpoint_and_early_stopping(tmp_path):
 
 
 def test_save_total_limit_keeps_the_newest_and_the_best(tmp_path):
-    keys = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, "load_best_model_at_end": True}
+    keys = {
+        "eval_strategy": "steps",
+        "eval_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": 1,
+        "load_best_model_at_end": True,
+    }
     trainer = make_trainer(tmp_path / "run", save_total_limit=2, **keys)
     trainer.fit()
     kept = trainer.run.checkpoints()
@@ -137,6 +156,8 @@ def test_stop_request_finishes_the_step_and_saves(tmp_path):
 
 
 def test_loraplus_groups_learn_at_their_own_rates(tmp_path):
-    trainer = make_trainer(tmp_path / "run", finetuning_type="lora", loraplus_lr_ratio=16.0, learning_rate=1e-3, lr_scheduler_type="constant")
+    trainer = make_trainer(
+        tmp_path / "run", finetuning_type="lora", loraplus_lr_ratio=16.0, learning_rate=1e-3, lr_scheduler_type="constant"
+    )
     rates = {group["lr"] for group in trainer.optimizer.param_groups}
     assert rates == {1e-3, 1.6e-2}

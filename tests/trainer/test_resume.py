@@ -8,7 +8,14 @@ from luthier.trainer import checkpoint as checkpoints
 from luthier.trainer.callbacks.base import Callback
 from tests.trainer.bench_of import make_trainer, weights
 
-KEYS = {"save_strategy": "steps", "save_steps": 2, "logging_steps": 3, "eval_strategy": "steps", "eval_steps": 4, "lr_scheduler_type": "cosine"}
+KEYS = {
+    "save_strategy": "steps",
+    "save_steps": 2,
+    "logging_steps": 3,
+    "eval_strategy": "steps",
+    "eval_steps": 4,
+    "lr_scheduler_type": "cosine",
+}
 TIMES = {"elapsed_s", "tokens_per_second", "eval_runtime"}
 
 
@@ -29,7 +36,13 @@ VARIANTS = {
     "full": {"finetuning_type": "full"},
     "freeze": {"finetuning_type": "freeze", "freeze_trainable_layers": 1},
     "lora-dropout-neftune": {"finetuning_type": "lora", "lora_dropout": 0.2, "neftune_noise_alpha": 5.0},
-    "lora-packing": {"finetuning_type": "lora", "lora_dropout": 0.1, "packing": True, "cutoff_len": 60, "per_device_train_batch_size": 1},
+    "lora-packing": {
+        "finetuning_type": "lora",
+        "lora_dropout": 0.1,
+        "packing": True,
+        "cutoff_len": 60,
+        "per_device_train_batch_size": 1,
+    },
     "sgd": {"optim": "sgd", "optim_args": "momentum=0.9", "learning_rate": 0.05},
 }
 

@@ -23,7 +23,14 @@ import numpy as np
 from luthier.errors import DataError
 from luthier.types import IGNORE_INDEX, Encoded, Segment
 
-ARRAYS = {"ids": np.int32, "labels": np.int32, "weights": np.float32, "offsets": np.int64, "values": np.float32, "rows": np.int64}
+ARRAYS = {
+    "ids": np.int32,
+    "labels": np.int32,
+    "weights": np.float32,
+    "offsets": np.int64,
+    "values": np.float32,
+    "rows": np.int64,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +116,8 @@ class EncodedStore:
         for name, array in arrays.items():
             if len(array) != meta["sizes"][name]:
                 raise DataError(
-                    f"{folder / name} holds {len(array)} entries, not {meta['sizes'][name]}.", "Delete the folder; it is made again."
+                    f"{folder / name} holds {len(array)} entries, not {meta['sizes'][name]}.",
+                    "Delete the folder; it is made again.",
                 )
         offsets = arrays["offsets"]
         return cls(
@@ -164,7 +172,9 @@ def write_store(folder: Path, encoded: Iterable[tuple[int, Encoded]], report: di
         (draft / "store.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
         _publish(draft, folder)
     except OSError as error:
-        raise DataError(f"cannot write the token cache {folder}: {error.strerror}.", "Free some disk space or choose another cache_dir.") from error
+        raise DataError(
+            f"cannot write the token cache {folder}: {error.strerror}.", "Free some disk space or choose another cache_dir."
+        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return EncodedStore.open(folder)
@@ -179,7 +189,9 @@ def _write_arrays(draft: Path, encoded: Iterable[tuple[int, Encoded]]) -> dict[s
             if per_sample is None:
                 per_sample = len(item.segments)
             elif per_sample != len(item.segments):
-                raise DataError(f"one sample has {len(item.segments)} segments, others {per_sample}: they cannot share a batch.")
+                raise DataError(
+                    f"one sample has {len(item.segments)} segments, others {per_sample}: they cannot share a batch."
+                )
             for segment in item.segments:
                 segment.input_ids.astype(np.int32, copy=False).tofile(ids)
                 segment.labels.astype(np.int32, copy=False).tofile(labels)
@@ -194,7 +206,11 @@ def _write_arrays(draft: Path, encoded: Iterable[tuple[int, Encoded]]) -> dict[s
     for name, numbers in (("offsets", offsets), ("values", values), ("rows", rows)):
         with (draft / name).open("wb") as file:
             numbers.tofile(file)
-    sizes = {name: (draft / name).stat().st_size // np.dtype(dtype).itemsize for name, dtype in ARRAYS.items() if (draft / name).exists()}
+    sizes = {
+        name: (draft / name).stat().st_size // np.dtype(dtype).itemsize
+        for name, dtype in ARRAYS.items()
+        if (draft / name).exists()
+    }
     return {"segments_per_sample": per_sample or 1, "sizes": sizes}
 
 

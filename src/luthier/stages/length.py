@@ -111,7 +111,10 @@ def _shortened(turn: Turn, room: int, frame: Frame) -> Turn:
     answer = max(min(room - prompt, answer), min(frame.closing + 1, len(turn.answer)))
     prompt = min(prompt, room - answer)
     return Turn(
-        prompt=_cut(turn.prompt, prompt, frame.header), answer=_cut(turn.answer, answer, frame.closing), tail=(), weight=turn.weight
+        prompt=_cut(turn.prompt, prompt, frame.header),
+        answer=_cut(turn.answer, answer, frame.closing),
+        tail=(),
+        weight=turn.weight,
     )
 
 

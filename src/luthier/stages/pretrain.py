@@ -33,7 +33,10 @@ class Pretrain:
         self.wraps = config.packing is not False and not config.neat_packing
 
     def encode(self, samples: Sequence[Text], template: Template) -> list[list[Encoded]]:
-        return [self._encode(ids, sample) for ids, sample in zip(template.encode_texts([s.text for s in samples]), samples, strict=True)]
+        return [
+            self._encode(ids, sample)
+            for ids, sample in zip(template.encode_texts([s.text for s in samples]), samples, strict=True)
+        ]
 
     def _encode(self, ids: list[int], sample: Text) -> list[Encoded]:
         config = self._config

@@ -30,7 +30,9 @@ STATE = "trainer/state.json"
 TENSORS = "trainer/tensors.safetensors"
 
 
-def write(folder: Path, save_files: Callable[[Path], None], state: Mapping[str, Any] | None, tensors: Mapping[str, torch.Tensor]) -> None:
+def write(
+    folder: Path, save_files: Callable[[Path], None], state: Mapping[str, Any] | None, tensors: Mapping[str, torch.Tensor]
+) -> None:
     """save_files(draft) writes the model; state None leaves the trainer's part out (save_only_model).
 
     The folder appears whole or not at all. Raises CheckpointError where the disk is full or not writable.
@@ -56,7 +58,8 @@ def write(folder: Path, save_files: Callable[[Path], None], state: Mapping[str, 
         shutil.rmtree(draft, ignore_errors=True)
         free = shutil.disk_usage(folder.parent).free / 2**30
         raise CheckpointError(
-            f"cannot write the checkpoint {folder}: {error}", f"{free:.2f} GiB are free there. Earlier checkpoints are untouched."
+            f"cannot write the checkpoint {folder}: {error}",
+            f"{free:.2f} GiB are free there. Earlier checkpoints are untouched.",
         ) from error
 
 
@@ -81,7 +84,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """State and tensors of a checkpoint. Raises CheckpointError for one without them (save_only_model)."""
     if not (folder / STATE).exists():
         raise CheckpointError(
-            f"{folder} holds a model but no optimizer state.", "It was saved with save_only_model: give it as adapter_name_or_path instead."
+            f"{folder} holds a model but no optimizer state.",
+            "It was saved with save_only_model: give it as adapter_name_or_path instead.",
         )
     return json.loads((folder / STATE).read_text(encoding="utf-8")), load_file(folder / TENSORS)
 
@@ -108,7 +112,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
             continue
         name, _, key = full_name.removeprefix("optimizer/").rpartition("/")
         if name not in parameters:
-            raise CheckpointError(f"the checkpoint holds optimizer state of {name}, which does not learn here.", "Resume with the config of the run.")
+            raise CheckpointError(
+                f"the checkpoint holds optimizer state of {name}, which does not learn here.",
+                "Resume with the config of the run.",
+            )
         parameter = parameters[name]
         stays = key == "step" and not optimizer.defaults.get("fused")
         optimizer.state[parameter][key] = tensor.clone() if stays else tensor.to(parameter.device, copy=True)

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.resources import files
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import yaml
 
 from luthier.trainer.curve import Array, Trend, median_error, noise, rolling_median, spikes, steps_to_settle, trend
+from luthier.trainer.reading import Reading, rate_words, round_steps, say
 
 THRESHOLDS = {
     "min_points": 6,  # log points below which no curve is read
     "min_steps": 10,
     "tail": 0.4,  # share of the run that tells whether it is still falling
+    "slow": 0.25,  # a fall over the whole run of less than this share
+    "straight": 0.6,  # that is at its end still this much as steep as before
     "falling": 0.05,  # fall of the training loss over the tail, as a share of the loss there
     "eval_falling": 0.03,  # the same for the eval loss, which scatters less
     "falling_errors": 1.3,  # in half 95 % intervals: a little more than 99 % sure
@@ -45,27 +45,20 @@ THRESHOLDS = {
     "settled": 0.02,  # "train longer" aims at this distance from the limit
 }
 
-LR_LADDER = (1.0, 2.0, 3.0, 5.0, 10.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """rule: its name.  en, zh: one paragraph each.  numbers: what was compared.  also: lesser findings."""
-
-    rule: str
-    en: str
-    zh: str
-    numbers: dict[str, float] = field(default_factory=dict)
-    also: tuple[Reading, ...] = ()
-
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """What the rules look at. width: points of a rolling median.  sigma: noise of one training point."""
+    """What the rules look at. width: points of a rolling median.  sigma: noise of one training point.
+
+    clock: the learning rate added up over the steps, scaled so that it ends at the last step. A curve that flattens only because
+    the schedule ends is still straight against it.
+    """
 
     steps: Array
+    clock: Array
     loss: Array
     eval_steps: Array
+    eval_clock: Array
     eval_loss: Array
     width: int
     sigma: float
@@ -89,9 +82,9 @@ def read_curve(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> R
     """
     curves = _curves(rows, facts)
     if _is_nan(rows, facts):
-        return _say("nan", _blown(curves, facts), rule="diverging")
+        return say("nan", _blown(curves, facts), rule="diverging")
     if not len(curves.steps):
-        return _say("nothing_logged", {})
+        return say("nothing_logged", {})
     first = next((reading for rule in RULES if (reading := rule(curves)) is not None), None) or _settled(curves)
     lesser = (
         () if first.rule in FINAL else tuple(r for rule in (memorising, spike) if (r := rule(curves)) and r.rule != first.rule)
@@ -103,7 +96,7 @@ def read_curve(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> R
 
 
 def nothing_supervised(curves: Curves) -> Reading | None:
-    return _say("nothing_supervised", {"steps": curves.steps[-1]}, rule="no_learning") if not curves.loss.any() else None
+    return say("nothing_supervised", {"steps": curves.steps[-1]}, rule="no_learning") if not curves.loss.any() else None
 
 
 def too_few_steps(curves: Curves) -> Reading | None:
@@ -121,7 +114,7 @@ def _too_few(curves: Curves) -> Reading:
         advice = "Train more steps: more epochs, or fewer samples a step.", "请增加训练步数：增加轮数，或减少每步样本数。"
     else:
         advice = f"Set logging_steps={every}.", f"请设置 logging_steps={every}。"
-    return _say("too_few_steps", {"points": points, "steps": steps}, advice_en=advice[0], advice_zh=advice[1])
+    return say("too_few_steps", {"points": points, "steps": steps}, advice_en=advice[0], advice_zh=advice[1])
 
 
 def diverging(curves: Curves) -> Reading | None:
@@ -137,7 +130,7 @@ def diverging(curves: Curves) -> Reading | None:
         "last": curves.last,
         "errors": rise / max(curves.error, 1e-12),
     }
-    return _say("diverging", numbers, **_rate_words(curves.facts, 1 / 3))
+    return say("diverging", numbers, **rate_words(curves.facts, 1 / 3))
 
 
 def overfitting(curves: Curves) -> Reading | None:
@@ -163,7 +156,7 @@ def overfitting(curves: Curves) -> Reading | None:
     words = (
         {"epochs_en": f" (num_train_epochs about {about})", "epochs_zh": f"（num_train_epochs 约 {about}）"} if epochs else {}
     )
-    return _say("overfitting", numbers, **{"epochs_en": "", "epochs_zh": ""} | words)
+    return say("overfitting", numbers, **{"epochs_en": "", "epochs_zh": ""} | words)
 
 
 def no_learning(curves: Curves) -> Reading | None:
@@ -189,7 +182,7 @@ def no_learning(curves: Curves) -> Reading | None:
     if may_have_moved or has_fallen:
         return None
     numbers = {"last": curves.last, "change_percent": 100 * change, "start_percent": 100 * start}
-    return _say("no_learning", numbers, **_rate_words(curves.facts, 10))
+    return say("no_learning", numbers, **rate_words(curves.facts, 10))
 
 
 def memorising(curves: Curves) -> Reading | None:
@@ -198,7 +191,27 @@ def memorising(curves: Curves) -> Reading | None:
         return None
     if len(curves.eval_loss) and curves.eval_loss[-1] < max(2 * THRESHOLDS["memorised"], 3 * curves.last):
         return None
-    return _say("memorising", {"last": curves.last})
+    return say("memorising", {"last": curves.last})
+
+
+def slow(curves: Curves) -> Reading | None:
+    """A small fall that has not begun to bend, against the learning rate added up: each step does too little."""
+    is_eval, _, clock, values = _judged(curves)
+    if len(values) < (6 if is_eval else 20):
+        return None
+    split = int((clock < clock[-1] * (1 - THRESHOLDS["tail"])).sum())
+    if split < 3 or len(values) - split < 3:
+        return None
+    head, tail = trend(clock[:split], values[:split]), trend(clock[split:], values[split:])
+    whole = trend(clock, values)
+    head_rate, tail_rate = head.change / (clock[split - 1] - clock[0]), tail.change / (clock[-1] - clock[split])
+    fall = -whole.change / max(abs(whole.end), THRESHOLDS["memorised"])
+    is_falling = -tail.change > THRESHOLDS["falling_errors"] * tail.half_width
+    is_straight = head_rate < 0 and tail_rate / head_rate > THRESHOLDS["straight"]
+    if not (is_falling and is_straight and THRESHOLDS["fallen"] < fall < THRESHOLDS["slow"]):
+        return None
+    numbers = {"first": values[0], "last": whole.end, "fall_percent": 100 * fall, "bend": tail_rate / head_rate}
+    return say("slow", numbers, **_which({"is_eval": is_eval, "give": 0.0}), **rate_words(curves.facts, 3))
 
 
 def still_falling(curves: Curves) -> Reading | None:
@@ -207,7 +220,7 @@ def still_falling(curves: Curves) -> Reading | None:
     sure = tail["fall"] > THRESHOLDS["falling_errors"] * tail["give"]
     if tail["fall"] < THRESHOLDS["eval_falling" if tail["is_eval"] else "falling"] or not sure:
         return None
-    return _say("still_falling", _tail_numbers(tail), **_which(tail), **_longer_words(curves, bool(tail["is_eval"])))
+    return say("still_falling", _tail_numbers(tail), **_which(tail), **_longer_words(curves))
 
 
 def spike(curves: Curves) -> Reading | None:
@@ -219,7 +232,7 @@ def spike(curves: Curves) -> Reading | None:
     top = max(found, key=lambda index: curves.loss[index])
     around = np.delete(curves.loss, found)
     level = float(np.median(around[max(top - curves.width, 0) : top + curves.width]))
-    return _say("spike", {"step": curves.steps[top], "value": curves.loss[top], "level": level, "count": len(found)})
+    return say("spike", {"step": curves.steps[top], "value": curves.loss[top], "level": level, "count": len(found)})
 
 
 def noisy(curves: Curves) -> Reading | None:
@@ -229,7 +242,7 @@ def noisy(curves: Curves) -> Reading | None:
     if tail["is_eval"] or tail["give"] <= THRESHOLDS["uncertain"]:
         return None
     return (
-        _say("noisy", _tail_numbers(tail) | {"noise_percent": 100 * share}) if share > THRESHOLDS["noisy"] else _too_few(curves)
+        say("noisy", _tail_numbers(tail) | {"noise_percent": 100 * share}) if share > THRESHOLDS["noisy"] else _too_few(curves)
     )
 
 
@@ -240,6 +253,7 @@ RULES: tuple[Callable[[Curves], Reading | None], ...] = (
     overfitting,
     no_learning,
     memorising,
+    slow,
     still_falling,
     spike,
     noisy,
@@ -259,22 +273,33 @@ def _curves(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> Curv
         array = np.array(found, dtype=np.float64).reshape(-1, 2)
         return array[:, 0], array[:, 1]
 
-    (steps, loss), (eval_steps, eval_loss) = points("loss"), points("eval_loss")
+    (steps, loss), (eval_steps, eval_loss), (_, rates) = points("loss"), points("eval_loss"), points("learning_rate")
+    clock = steps
+    if len(rates) == len(steps) and len(steps) and rates.any():
+        clock = np.cumsum(rates * np.diff(steps, prepend=0.0))
+        clock = clock * steps[-1] / clock[-1]
+    eval_clock = np.interp(eval_steps, [0.0, *steps], [0.0, *clock])
     width = min(max(len(loss) // 10, 3), max(len(loss), 1))
-    return Curves(steps, loss, eval_steps, eval_loss, width, noise(loss), facts)
+    return Curves(steps, clock, loss, eval_steps, eval_clock, eval_loss, width, noise(loss), facts)
+
+
+def _judged(curves: Curves) -> tuple[bool, Array, Array, Array]:
+    """(is it the eval loss, steps, clock, values): the eval loss where there are two of it, else the training loss."""
+    if len(curves.eval_loss) >= 2:
+        return True, curves.eval_steps, curves.eval_clock, curves.eval_loss
+    return False, curves.steps, curves.clock, curves.loss
 
 
 def _tail(curves: Curves) -> dict[str, float]:
-    """Fall over the tail and half of its 95 % interval, both as shares of the loss at the end: of the eval loss where there is
-    one (of two to four evaluations only the last two count, without an interval), else of the training loss."""
-    is_eval = len(curves.eval_loss) >= 2
-    steps, values = (curves.eval_steps, curves.eval_loss) if is_eval else (curves.steps, curves.loss)
+    """Fall over the tail and half of its 95 % interval, both as shares of the loss at the end. Of two to four evaluations only
+    the last two count, without an interval."""
+    is_eval, steps, clock, values = _judged(curves)
     if is_eval and len(values) < 5:
         count, line = 2, Trend(float(values[-1] - values[-2]), 0.0, float(values[-1]))
     else:
-        begin = steps[-1] * (1 - THRESHOLDS["tail"])
-        count = max(int((steps >= begin).sum()), 4 if is_eval else int(THRESHOLDS["min_points"]))
-        line = trend(steps[-count:], values[-count:])
+        begin = clock[-1] * (1 - THRESHOLDS["tail"])
+        count = max(int((clock >= begin).sum()), 4 if is_eval else int(THRESHOLDS["min_points"]))
+        line = trend(clock[-count:], values[-count:])
     level = max(abs(line.end), THRESHOLDS["memorised"])
     share = float(steps[-1] - steps[-count]) / max(float(steps[-1]), 1.0)
     return {"fall": -line.change / level, "give": line.half_width / level, "last": line.end, "share": share, "is_eval": is_eval}
@@ -301,18 +326,18 @@ def _settled(curves: Curves) -> Reading:
     tail = _tail(curves)
     values = curves.eval_loss if tail["is_eval"] else curves.loss
     first = float(np.median(values[: 1 if tail["is_eval"] else curves.width]))
-    return _say("converged", _tail_numbers(tail) | {"first": first}, **_which(tail))
+    return say("converged", _tail_numbers(tail) | {"first": first}, **_which(tail))
 
 
-def _longer_words(curves: Curves, is_eval: bool) -> dict[str, str]:
+def _longer_words(curves: Curves) -> dict[str, str]:
     """How many more steps, from the limit that the curve seems to go to: at least a quarter, at most twice the run again."""
-    steps, values = (curves.eval_steps, curves.eval_loss) if is_eval else (curves.steps, curves.loss)
-    half = len(steps) // 4
-    more = steps_to_settle(steps[half:], values[half:], THRESHOLDS["settled"]) if len(steps) - half >= 4 else None
+    is_eval, _, clock, values = _judged(curves)
+    begin = len(clock) // 4
+    more = steps_to_settle(clock[begin:], values[begin:], THRESHOLDS["settled"]) if len(clock) - begin >= 4 else None
     done = float(curves.steps[-1])
     more = min(max(more if more is not None else done, done / 4), 2 * done)
     epochs = curves.facts.get("num_train_epochs")
-    en, zh = f"about {_round(more)} more steps", f"大约再训练 {_round(more)} 步"
+    en, zh = f"about {round_steps(more)} more steps", f"大约再训练 {round_steps(more)} 步"
     if epochs:
         target = math.ceil(epochs * (done + more) / done)
         en, zh = f"{en} (num_train_epochs={target})", f"{zh}（num_train_epochs={target}）"
@@ -321,43 +346,9 @@ def _longer_words(curves: Curves, is_eval: bool) -> dict[str, str]:
     return {"longer_en": en, "longer_zh": zh}
 
 
-def _round(steps: float) -> int:
-    """Two digits: 1234 -> 1200."""
-    unit = 10 ** max(len(str(int(steps))) - 2, 0)
-    return max(round(steps / unit) * unit, 1)
-
-
-def _rate_words(facts: Mapping[str, Any], factor: float) -> dict[str, str]:
-    """The learning rate to try: the old one times factor, on the ladder 1, 2, 3, 5."""
-    old = facts.get("learning_rate")
-    if not old:
-        words = ("a third of it", "三分之一") if factor < 1 else ("ten times as much", "十倍")
-        return {"rate_en": words[0], "rate_zh": words[1]}
-    new = nice(old * factor)
-    return {"rate_en": f"{new:g} instead of {old:g}", "rate_zh": f"由 {old:g} 改为 {new:g}"}
-
-
-def nice(value: float) -> float:
-    """The nearest 1, 2, 3 or 5 times a power of ten: 1.67e-4 -> 2e-4."""
-    power = 10 ** math.floor(math.log10(value))
-    return float(f"{min(LR_LADDER, key=lambda step: abs(math.log(value / power / step))) * power:.1g}")
-
-
 def _is_nan(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> bool:
     return bool(facts.get("loss_is_nan")) or any("loss" in row and row["loss"] is None for row in rows)
 
 
 def _blown(curves: Curves, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {"steps": float(curves.steps[-1]) if len(curves.steps) else 0.0} | _rate_words(facts, 1 / 5)
-
-
-@cache
-def _texts() -> dict[str, dict[str, str]]:
-    return yaml.safe_load(files("luthier.trainer").joinpath("diagnose.yaml").read_text(encoding="utf-8"))
-
-
-def _say(text: str, numbers: Mapping[str, Any], rule: str | None = None, **words: str) -> Reading:
-    """The words of a text with its numbers filled in. rule: its name where it differs from the text's."""
-    plain = {key: float(value) for key, value in numbers.items() if not isinstance(value, str)}
-    filled = {key: form.format(**{**numbers, **words}) for key, form in _texts()[text].items()}
-    return Reading(rule=rule or text, en=filled["en"], zh=filled["zh"], numbers=plain)
+    return {"steps": float(curves.steps[-1]) if len(curves.steps) else 0.0} | rate_words(facts, 1 / 5)

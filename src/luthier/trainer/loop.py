@@ -89,7 +89,9 @@ class Trainer:
         self._window = Window()
         self._evaluations_without_gain = 0
         self._elapsed_s = 0.0
-        self._every = {name: _every(getattr(config, f"{name}_steps"), self.progress.total_steps) for name in ("logging", "save")}
+        self._every = {
+            name: _every(getattr(config, f"{name}_steps"), self.progress.total_steps) for name in ("logging", "save")
+        }
         self._every["eval"] = _every(config.eval_steps or config.logging_steps, self.progress.total_steps)
 
     # ---- the loop -----------------------------------------------------------------------------------------------------
@@ -117,7 +119,10 @@ class Trainer:
                 if self.evaluations and self._due("eval", epoch_ends):
                     self._evaluate_and_log()
                     if self._out_of_patience():
-                        state, reason = "stopped early", f"{self._metric} has not improved in {self.config.early_stopping_steps} evaluations"
+                        state, reason = (
+                            "stopped early",
+                            f"{self._metric} has not improved in {self.config.early_stopping_steps} evaluations",
+                        )
                 if self._wants_stop():
                     state, reason = "stopped", "asked to stop"
                 if self._due("save", epoch_ends) or (state == "stopped" and self.config.save_strategy != "no"):
@@ -207,7 +212,9 @@ class Trainer:
                         "or train a quantised base or a smaller model.",
                     ) from error
                 self.micro_batch_tokens = max(longest, self.micro_batch_tokens // 2)
-            logger.warning("out of memory: the step is done again with %d tokens at once; nothing is lost", self.micro_batch_tokens)
+            logger.warning(
+                "out of memory: the step is done again with %d tokens at once; nothing is lost", self.micro_batch_tokens
+            )
             self.optimizer.zero_grad(set_to_none=True)
             checkpoints.restore_random(random_state, self.parallel.device)
             if self.parallel.device.type == "cuda":
@@ -282,7 +289,9 @@ class Trainer:
             if better:
                 self.progress.best_metric, self.progress.best_step = value, self.progress.step
             self._evaluations_without_gain = 0 if better else self._evaluations_without_gain + 1
-        self._log({key: value for key, value in metrics.items() if key != "eval_runtime"} | {"eval_runtime": metrics["eval_runtime"]})
+        self._log(
+            {key: value for key, value in metrics.items() if key != "eval_runtime"} | {"eval_runtime": metrics["eval_runtime"]}
+        )
 
     @property
     def _metric(self) -> str:
@@ -303,7 +312,11 @@ class Trainer:
     def _window_row(self) -> dict[str, Any]:
         window, self._window = self._window, Window()
         row = {"loss": window.loss / window.steps, **self._last}
-        row |= {name: total / max(1.0, count) for name, (total, count) in window.metrics.items() if name != "accuracy" or self.config.compute_accuracy}
+        row |= {
+            name: total / max(1.0, count)
+            for name, (total, count) in window.metrics.items()
+            if name != "accuracy" or self.config.compute_accuracy
+        }
         return row | {"tokens_per_second": round(window.tokens / max(window.seconds, 1e-9), 1)}
 
     def _log(self, row: dict[str, Any]) -> None:
@@ -418,7 +431,9 @@ class Trainer:
     def _load_best(self) -> None:
         best = self.run.checkpoint(self.progress.best_step)
         if not best.exists():
-            raise CheckpointError(f"the best checkpoint {best} is gone.", "Save as often as you evaluate: save_steps = eval_steps.")
+            raise CheckpointError(
+                f"the best checkpoint {best} is gone.", "Save as often as you evaluate: save_steps = eval_steps."
+            )
         self.adapter.load(self.model, best)
 
     def _last_good(self) -> str:

@@ -32,7 +32,9 @@ def parameter_groups(model: nn.Module, config: Config) -> list[dict]:
     With loraplus_lr_ratio the lora_B matrices learn that many times faster (Hayou et al. 2024, arXiv:2402.12354) and LoRA on
     embeddings at loraplus_lr_embedding.
     """
-    norms = {id(p) for module in model.modules() if "norm" in type(module).__name__.lower() for p in module.parameters(recurse=False)}
+    norms = {
+        id(p) for module in model.modules() if "norm" in type(module).__name__.lower() for p in module.parameters(recurse=False)
+    }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -73,7 +75,7 @@ def _fuses(parameters: Iterable[nn.Parameter]) -> bool:
 
 
 def _parsed(optim_args: str | None) -> dict:
-    """"momentum=0.9,nesterov=true" -> {"momentum": 0.9, "nesterov": True}"""
+    """ "momentum=0.9,nesterov=true" -> {"momentum": 0.9, "nesterov": True}"""
     options = {}
     for item in filter(None, (optim_args or "").replace(" ", "").split(",")):
         key, equals, value = item.partition("=")

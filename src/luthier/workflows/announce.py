@@ -45,7 +45,9 @@ def announce(
     lines.add_column()
     for name, value in facts(config, model, trainer, learned, held_out, device, precision, plan).items():
         lines.add_row(name, value)
-    console().print(Panel(lines, title=f"luthier train: {config.stage}, {config.finetuning_type}", title_align="left", expand=False))
+    console().print(
+        Panel(lines, title=f"luthier train: {config.stage}, {config.finetuning_type}", title_align="left", expand=False)
+    )
 
 
 def facts(
@@ -81,7 +83,9 @@ def facts(
     out["steps"] = f"{progress.total_steps:,} ({progress.num_epochs:g} epochs of {loader.steps_per_epoch:,})"
     out["precision"] = f"{precision} on {device.name or device}"
     at_once = f"{plan.micro_batch_tokens:,} tokens at once"
-    out["memory"] = f"about {size_text(plan.peak_bytes)} ({at_once}{', activations made again' if plan.gradient_checkpointing else ''})"
+    out["memory"] = (
+        f"about {size_text(plan.peak_bytes)} ({at_once}{', activations made again' if plan.gradient_checkpointing else ''})"
+    )
     if plan.step_s:
         out["time"] = f"about {_duration(plan.step_s * progress.total_steps)}"
     if plan.note:
@@ -115,4 +119,6 @@ def show_first_sample(store: EncodedStore | EncodedSubset, tokenizer: PreTrained
                 start = end
         if segment.num_tokens > SHOWN_TOKENS:
             text.append(f"\n... and {segment.num_tokens - SHOWN_TOKENS} tokens more", style="dim")
-    console().print(Panel(text, title="the first sample; what stands in \\[brackets] is learned", title_align="left", expand=False))
+    console().print(
+        Panel(text, title="the first sample; what stands in \\[brackets] is learned", title_align="left", expand=False)
+    )

@@ -38,7 +38,13 @@ VERSION = 1
 
 
 def encode_dataset(
-    config: Config, names: Sequence[str] | None, stage: Stage, template: Template, tokenizer: PreTrainedTokenizerBase, *, part: str = "train"
+    config: Config,
+    names: Sequence[str] | None,
+    stage: Stage,
+    template: Template,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    part: str = "train",
 ) -> EncodedStore:
     """The store of the given dataset names (None: config.dataset). part: subfolder of tokenized_path.
 
@@ -66,7 +72,9 @@ def encode_dataset(
     return store
 
 
-def _identity(config: Config, samples: SampleSet, stage: Stage, template: Template, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+def _identity(
+    config: Config, samples: SampleSet, stage: Stage, template: Template, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Any]:
     return {
         "version": VERSION,
         "data": samples.fingerprint(),
@@ -146,6 +154,8 @@ def _tell(store: EncodedStore) -> None:
             100 * report["cut_tokens"] / max(1, whole),
         )
     if report["left_out"]:
-        logger.warning("%d of %d samples were left out: too long, or nothing in them is learned.", report["left_out"], report["samples"])
+        logger.warning(
+            "%d of %d samples were left out: too long, or nothing in them is learned.", report["left_out"], report["samples"]
+        )
     if report["unrenderable"]:
         logger.warning("%d samples cannot be written in this template and were skipped.", report["unrenderable"])

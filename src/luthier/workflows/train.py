@@ -24,6 +24,7 @@ from luthier.runs import Run
 from luthier.runtime.device import pick_device
 from luthier.runtime.logging import log_to_file
 from luthier.runtime.precision import training_precision
+from luthier.runtime.quiet import quiet_transformers
 from luthier.runtime.seeds import set_seed
 from luthier.stages import STAGES
 from luthier.templates import find_template
@@ -101,7 +102,8 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
         held_bytes=sum(p.numel() * p.element_size() for p in net.parameters()),
     )
     if plan.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        with quiet_transformers():
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     run.start() if parallel.is_main else None
     with StopSignals() as signals:
         trainer = Trainer(
@@ -161,7 +163,9 @@ def make_loader(config: Config, store: EncodedStore | EncodedSubset, world_size:
         samples_per_step=config.per_device_train_batch_size * config.gradient_accumulation_steps * world_size,
         seed=config.seed if config.data_seed is None else config.data_seed,
         shuffle=not config.disable_shuffling,
-        units=pack(np.asarray(store.lengths), config.cutoff_len) if packs and config.stage != "pt" or config.neat_packing else None,
+        units=pack(np.asarray(store.lengths), config.cutoff_len)
+        if packs and config.stage != "pt" or config.neat_packing
+        else None,
     )
 
 

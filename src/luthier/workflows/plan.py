@@ -1,0 +1,76 @@
+"""A config -> what its training will need: the model's shapes on the meta device, its adapter attached, no weights loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from luthier.adapters import ADAPTERS
+from luthier.models.load import load_config_of_model
+from luthier.models.logps import CHUNK_BYTES
+from luthier.planner.footprint import Footprint, measure
+from luthier.planner.forecast import Machine, Work, make_plan
+from luthier.planner.speed import flops_per_second
+from luthier.runtime.device import memory, pick_device
+from luthier.runtime.precision import training_precision
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PretrainedConfig
+
+    from luthier.config import Config
+    from luthier.planner.base import Plan
+    from luthier.runtime.device import Device
+    from luthier.runtime.precision import Precision
+
+
+def plan_training(
+    config: Config,
+    *,
+    model_config: PretrainedConfig | None = None,
+    lengths: Sequence[int] | None = None,
+    supervised: float = 1.0,
+    samples_per_step: int | None = None,
+    device: Device | None = None,
+    precision: Precision | None = None,
+    held_bytes: int = 0,
+) -> Plan:
+    """The plan of a training on this machine. Everything not given is read from config and the machine.
+
+    lengths: tokens of every sample; None: all of cutoff_len.  supervised: share of tokens that are learned.
+    samples_per_step: on this device.  held_bytes: memory already taken by the model, if it is loaded.
+    """
+    model_config = model_config or load_config_of_model(config)
+    device = device or pick_device(config)
+    precision = precision or training_precision(config, device, getattr(model_config, "dtype", None))
+    work = Work(
+        lengths=lengths if lengths is not None and len(lengths) else [config.cutoff_len],
+        samples_per_step=samples_per_step or config.per_device_train_batch_size * config.gradient_accumulation_steps,
+        supervised=supervised,
+        logits_chunk_bytes=CHUNK_BYTES,
+        autocast_bytes=_autocast_bytes(precision),
+    )
+    machine = Machine(
+        kind=device.kind,
+        free_bytes=memory(device)[0] + held_bytes,
+        flops_per_second=flops_per_second(device.kind, precision.compute_dtype),
+    )
+    return make_plan(config, footprint_of(config, model_config, precision.param_dtype), work, machine)
+
+
+def footprint_of(config: Config, model_config: PretrainedConfig, dtype: torch.dtype) -> Footprint:
+    """What the model of config, with a fresh adapter of its method, costs a token."""
+    from transformers import AutoModelForCausalLM
+
+    # a fresh adapter of the same shape stands for a given one, whose file is not read here; PiSSA's start needs real numbers
+    fresh = config.model_copy(update={"adapter_name_or_path": None, "create_new_adapter": False, "pissa_init": False})
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        model = AutoModelForCausalLM.from_config(model_config, dtype=dtype, trust_remote_code=config.trust_remote_code)
+        net = ADAPTERS[config.finetuning_type](fresh).attach(model)
+    return measure(net)
+
+
+def _autocast_bytes(precision: Precision) -> int:
+    return precision.compute_dtype.itemsize if precision.autocast and precision.param_dtype != precision.compute_dtype else 0
