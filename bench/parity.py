@@ -1,0 +1,193 @@
+"""Named templates beside LLaMA-Factory's: the same ids and labels for the same rows, template by template.
+
+    python -m bench.parity                      every template, 4 kinds of rows
+    python -m bench.parity --templates qwen3,glm4
+
+Each template needs special tokens that no one real tokenizer has, so both sides use a tokenizer made for this: Qwen2.5's with
+every special token that any template writes. Leaves: bench/results/parity.md, one line a template, with the first difference
+where there is one. Exits 1 where a difference is left that bench/parity.yaml does not explain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.material import REPOSITORY, add_material_options, need
+from bench.report import table, write_report
+from bench.sides import PEER_PYTHON, environment
+from bench.tokens import TokenRow, first_difference, tail_labels
+
+DATASETS = ("alpaca", "turns", "tools", "thinking")
+LISTED = REPOSITORY / "bench" / "parity.yaml"
+ROWS = 6
+
+
+def make_data(assets: Path, folder: Path) -> Path:
+    """A dataset folder of four small sets: alpaca rows with system and history, long dialogues, tool calls, reasoning."""
+    demo = need(assets / "data" / "llamafactory-demo", "llamafactory-demo")
+    alpaca = _read(demo / "alpaca_zh_demo.json")[:ROWS] + _read(demo / "alpaca_en_demo.json")[:ROWS]
+    alpaca[0]["system"] = "You answer in one sentence."
+    alpaca[1]["history"] = [["Hello", "Hello! What can I do?"], ["Nothing yet", "Then I wait."]]
+    turns = _read(need(assets / "data" / "smile-counsel-multiturn-zh" / "smile_sharegpt_800.json", "smile"))[:ROWS]
+    tools = _read(demo / "glaive_toolcall_zh_demo.json")[:ROWS] + _read(demo / "glaive_toolcall_en_demo.json")[:ROWS]
+    thinking = [
+        {"instruction": "2 + 3?", "input": "", "output": "<think>\nTwo and three are five.\n</think>\n\n5"},
+        {"instruction": "2 + 4?", "input": "", "output": "6"},
+        {
+            "instruction": "And 3 + 3?",
+            "input": "",
+            "output": "<think>\nThree twice.\n</think>\n\n6",
+            "history": [["1 + 1?", "<think>\nEasy.\n</think>\n\n2"], ["2 + 2?", "4"]],
+        },
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    history = {
+        "columns": {"prompt": "instruction", "query": "input", "response": "output", "system": "system", "history": "history"}
+    }
+    sharegpt = {"formatting": "sharegpt", "columns": {"messages": "conversations"}}
+    with_tools = {"formatting": "sharegpt", "columns": {"messages": "conversations", "tools": "tools"}}
+    info: dict[str, Any] = {}
+    for name, rows, entry in (
+        ("alpaca", alpaca, history),
+        ("turns", turns, sharegpt),
+        ("tools", tools, with_tools),
+        ("thinking", thinking, history),
+    ):
+        (folder / f"{name}.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+        info[name] = {"file_name": f"{name}.json", **entry}
+    (folder / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
+    return folder
+
+
+def make_tokenizer(assets: Path, folder: Path, tokens: list[str]) -> Path:
+    """Qwen2.5's tokenizer with these special tokens, a begin-of-text token, and no chat template."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(need(assets / "tokenizers" / "qwen2.5", "the Qwen2.5 tokenizer"))
+    tokenizer.chat_template = None
+    tokenizer.add_special_tokens({"bos_token": "<|test_begin|>", "additional_special_tokens": tokens})
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    AutoConfig.for_model("qwen2", vocab_size=len(tokenizer)).save_pretrained(folder)
+    return folder
+
+
+def theirs(request: dict[str, Any], work: Path) -> dict[str, dict[str, Any]]:
+    """template -> dataset -> rows, or {"error"}, by LLaMA-Factory."""
+    file = work / "request.json"
+    file.write_text(json.dumps(request), encoding="utf-8")
+    _peer("encode", str(file), work=work)
+    return {path.stem: _read(path) for path in sorted(Path(request["out"]).glob("*.json"))}
+
+
+def ours(model: Path, data: Path, template: str, dataset: str) -> list[TokenRow]:
+    from luthier.config import load_config
+    from luthier.datasets import read_samples
+    from luthier.models.tokenizer import load_tokenizer
+    from luthier.stages import STAGES
+    from luthier.templates import find_template
+
+    config = load_config(
+        {
+            "stage": "sft",
+            "model_name_or_path": str(model),
+            "dataset_dir": str(data),
+            "dataset": dataset,
+            "template": template,
+            "cutoff_len": 16384,
+        }
+    )
+    maker, stage = find_template(config, load_tokenizer(config)), STAGES["sft"](config)
+    made = stage.encode(list(read_samples(config, wants=stage.sample)), maker)
+    segments = [segment for pieces in made for piece in pieces for segment in piece.segments]
+    return [TokenRow(input_ids=segment.input_ids.tolist(), labels=segment.labels.tolist()) for segment in segments]
+
+
+def compare(model: Path, data: Path, template: str, made: dict[str, Any]) -> dict[str, str]:
+    """dataset -> "equal", "equal, N after the end" (see bench/tokens.py), or the first difference."""
+    from luthier.errors import LuthierError
+
+    result = {}
+    for dataset in DATASETS:
+        if "error" in made:
+            result[dataset] = "the peer fails"
+            continue
+        rows = [TokenRow(**row) for row in made[dataset]]
+        try:
+            mine = ours(model, data, template, dataset)
+        except LuthierError as error:
+            result[dataset] = f"refused: {error.message.splitlines()[0][:90]}"
+            continue
+        difference = first_difference(mine, rows)
+        tails = 0 if difference else tail_labels(mine, rows)
+        result[dataset] = difference or (f"equal, {tails} after the end" if tails else "equal")
+    return result
+
+
+def _peer(*arguments: str, work: Path) -> str:
+    command = [str(PEER_PYTHON), "-m", "bench.peer.parity", *arguments]
+    done = subprocess.run(command, env=environment(1, work / "caches"), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"the peer failed:\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.parity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--templates", default="", help="names with commas (default: all that LLaMA-Factory has)")
+    add_material_options(parser)
+    options = parser.parse_args()
+
+    import logging
+
+    logging.getLogger("luthier").setLevel(logging.ERROR)
+    work = options.work / "parity"
+    work.mkdir(parents=True, exist_ok=True)
+    model = make_tokenizer(options.assets, work / "model", json.loads(_peer("tokens", work=work).splitlines()[-1]))
+    data = make_data(options.assets, work / "data")
+    names = options.templates.split(",") if options.templates else None
+    out = work / "made"
+    for old in out.glob("*.json"):
+        old.unlink()
+    request = {"model": str(model), "data": str(data), "datasets": DATASETS, "templates": names, "out": str(out)}
+    made = theirs(request, work)
+
+    reasons = yaml.safe_load(LISTED.read_text(encoding="utf-8")) or {}
+    rows, unexplained = [], []
+    for template in made:
+        result = compare(model, data, template, made[template])
+        equal = all(text.startswith("equal") for text in result.values())
+        reason = "" if equal else reasons.get(template, "")
+        if not equal and not reason and "error" not in made[template]:
+            unexplained.append(template)
+        rows.append((template, *(result[dataset] for dataset in DATASETS), reason))
+        print(template, result, flush=True)
+    sections = [
+        f"{len(rows)} templates; not equal and not explained: {len(unexplained)} ({', '.join(unexplained) or 'none'}).",
+        table(("template", *DATASETS, "why ours differs"), rows),
+    ]
+    write_report(
+        options.results,
+        "parity",
+        "Templates beside LLaMA-Factory 0.9.5",
+        sections,
+        f"python -m bench.parity {' '.join(sys.argv[1:])}",
+    )
+    return 1 if unexplained else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
