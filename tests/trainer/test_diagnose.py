@@ -142,7 +142,7 @@ def test_noise_that_could_hide_a_fall_at_the_start_is_not_called_no_learning() -
 
 
 def test_slow_is_told_from_settled_by_the_learning_rate() -> None:
-    """A tenth less over the run. Against the steps it bends as the linear schedule ends; against the learning rate it does not."""
+    """A tenth less over the run. Against the steps it bends as the schedule ends; against the learning rate it does not."""
     steps = np.arange(1, 101)
     rates = 1e-5 * (1 - steps / 101)
     learned = np.cumsum(rates) / rates.sum()

@@ -77,6 +77,8 @@ def spikes(values: Array, side: int, height: float, share: float) -> list[int]:
     found = []
     for i in range(3, len(values) - 3):
         left, right = values[max(i - side, 0) : i], values[i + 1 : i + 1 + side]
+        if values[i] - left.min() <= height:  # most points; medians are dear
+            continue
         level = max(float(np.median(left)), float(np.median(right)))
         if values[i] - level > max(height, share * abs(level)):
             found.append(i)

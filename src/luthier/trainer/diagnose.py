@@ -50,8 +50,8 @@ THRESHOLDS = {
 class Curves:
     """What the rules look at. width: points of a rolling median.  sigma: noise of one training point.
 
-    clock: the learning rate added up over the steps, scaled so that it ends at the last step. A curve that flattens only because
-    the schedule ends is still straight against it.
+    clock: the learning rate added up over the steps, scaled so that it ends at the last step. A curve that flattens only
+    because the schedule ends is still straight against it.
     """
 
     steps: Array

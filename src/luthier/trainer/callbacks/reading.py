@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.runtime.files import write_atomic
 from luthier.trainer.callbacks.base import Callback, Progress
-from luthier.trainer.diagnose import Reading, read_curve
+from luthier.trainer.diagnose import read_curve
+from luthier.trainer.reading import Reading
 
 if TYPE_CHECKING:
     from luthier.config import Config
