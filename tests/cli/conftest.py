@@ -28,7 +28,7 @@ def luthier(tmp_path: Path) -> Luthier:
         environment = with_fake_training() if fake_training else None
         argv = [sys.executable, "-m", "luthier", *map(str, words)]
         return subprocess.run(
-            argv, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+            argv, cwd=cwd, env=environment, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL
         )
 
     return call
