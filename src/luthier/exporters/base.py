@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from luthier.config import Config
+    from luthier.exporters.probe import Probe
     from luthier.templates.base import Template
 
 
@@ -26,6 +27,10 @@ class Exporter(Protocol):
         """Write all files into folder (exists, empty; it gets its final name only after verify)."""
         ...
 
-    def verify(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Mapping[str, Any]:
-        """Load the files with the tool that they are made for and compare; the measured differences, or ExportError."""
+    def verify(self, expected: Probe, folder: Path) -> Mapping[str, float]:
+        """Load the files with the tool that they are made for, ask them the same, and return the measured differences.
+
+        expected: what the trained model (base with adapter, before merging) answered. ExportError where they differ by more
+        than the number format explains.
+        """
         ...

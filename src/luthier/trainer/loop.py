@@ -125,7 +125,7 @@ class Trainer:
                         )
                 if self._wants_stop():
                     state, reason = "stopped", "asked to stop"
-                if self._due("save", epoch_ends) or (state == "stopped" and self.config.save_strategy != "no"):
+                if self._due("save", epoch_ends) or self._must_save(state):
                     self._save()
             if self._window.steps:
                 self._log(self._window_row())
@@ -354,6 +354,12 @@ class Trainer:
         if what == "save" and strategy == "best":
             return self.progress.best_step == self.progress.step
         return strategy == "steps" and self.progress.step % self._every[what] == 0
+
+    def _must_save(self, state: str) -> bool:
+        """Before a stop, and whenever the step is the best so far and is to be loaded at the end."""
+        if self.config.save_strategy == "no":
+            return False
+        return state == "stopped" or (self.config.load_best_model_at_end and self.progress.best_step == self.progress.step)
 
     def _wants_stop(self) -> bool:
         return self.parallel.any(self._stop_asked() or (self.parallel.is_main and self.run.stop_requested()))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from luthier import __version__
 from luthier.config import Config
 from luthier.runs import Run
+from luthier.runtime.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +31,8 @@ def saver(
     """A function that writes model, tokenizer with its chat template, and the record into an existing folder."""
 
     def save(folder: Path) -> None:
-        adapter.save(model, folder)
+        with quiet_transformers():
+            adapter.save(model, folder)
         tokenizer.chat_template = template.jinja()
         tokenizer.save_pretrained(folder)
         record = {

@@ -68,7 +68,7 @@ def train(config: Config) -> Run:
 
 
 def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None:
-    set_seed(config.seed)
+    set_seed(config.seed, deterministic=config.full_determinism)
     tokenizer = load_tokenizer(config)
     template = find_template(config, tokenizer)
     stage = STAGES[config.stage](config)
@@ -164,7 +164,7 @@ def make_loader(config: Config, store: EncodedStore | EncodedSubset, world_size:
         seed=config.seed if config.data_seed is None else config.data_seed,
         shuffle=not config.disable_shuffling,
         units=pack(np.asarray(store.lengths), config.cutoff_len)
-        if packs and config.stage != "pt" or config.neat_packing
+        if (packs and config.stage != "pt") or config.neat_packing
         else None,
     )
 

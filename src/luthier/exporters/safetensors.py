@@ -1,0 +1,65 @@
+"""A Hugging Face folder: safetensors shards, config, tokenizer with the chat template of the training, generation settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier.errors import ExportError
+from luthier.exporters.probe import Probe, ask, compare
+from luthier.runtime.files import free_bytes, size_text
+from luthier.runtime.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from luthier.config import Config
+    from luthier.templates.base import Template
+
+
+class Safetensors:
+    """export_format: safetensors."""
+
+    def __init__(self, config: Config):
+        self.config = config
+
+    def check(self, model: PreTrainedModel) -> None:
+        """Refuse a disk that is too small before anything is written."""
+        needed = sum(p.numel() * p.element_size() for p in model.parameters())
+        free = free_bytes(Path(self.config.export_dir).expanduser())
+        if free < needed * 1.05:
+            raise ExportError(
+                f"export_dir {self.config.export_dir} needs {size_text(needed)}; {size_text(free)} are free on that disk.",
+                "Free some space or choose another export_dir.",
+            )
+
+    def write(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: Template, folder: Path) -> None:
+        model.config.use_cache = True
+        _generation_settings(model, tokenizer, template)
+        with quiet_transformers():
+            model.save_pretrained(folder, max_shard_size=f"{self.config.export_size}GB")
+        tokenizer.chat_template = template.jinja()
+        tokenizer.padding_side = "left"  # what generation in batches needs
+        tokenizer.save_pretrained(folder)
+
+    def verify(self, expected: Probe, folder: Path) -> Mapping[str, float]:
+        from transformers import AutoModelForCausalLM
+
+        with quiet_transformers():
+            model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype="auto",
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=self.config.trust_remote_code,
+            )
+        return compare(expected, ask(model, expected.prompts), model.dtype, folder)
+
+
+def _generation_settings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: Template) -> None:
+    """Generation stops where the template's answers end, whoever loads the model."""
+    settings = model.generation_config
+    known = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
+    settings.eos_token_id = list(dict.fromkeys([*template.stop_token_ids, *(i for i in known if i is not None)]))
+    settings.pad_token_id = tokenizer.pad_token_id

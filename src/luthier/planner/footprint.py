@@ -1,0 +1,154 @@
+"""What one token costs a model: bytes kept for the backward pass and multiplications, found on the meta device without weights.
+
+Enters: a net on the meta device, its adapter attached. Leaves: a Footprint. The model's own forward pass runs on shapes alone,
+and what autograd keeps is counted, so that every architecture and adapter is counted as it is, not by a formula for one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+from luthier.runtime.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ATTENTION = "luthier_forecast"
+PROBE_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """Sizes of a net. Bytes and multiply-adds a token are those of the whole net; the output head is told apart.
+
+    layers: how many hidden layers.  hidden, vocabulary: sizes.  widest: values a token of the largest matrix product.
+    parameters, trainable: counts.  weight_bytes, trainable_bytes: in the dtypes of the net.  head_learns: the head is trained.
+    kept: bytes a token kept for the backward pass.  kept_checkpointed: the same with gradient checkpointing.
+    linear: multiply-adds a token of a forward pass, without the head.  needing_gradient: of those, that the backward pass
+    repeats for the gradients of activations.  learning: that it repeats for the gradients of weights.
+    """
+
+    layers: int
+    hidden: int
+    vocabulary: int
+    widest: int
+    parameters: int
+    trainable: int
+    weight_bytes: int
+    trainable_bytes: int
+    head_learns: bool
+    kept: float
+    kept_checkpointed: float
+    linear: int
+    needing_gradient: int
+    learning: int
+
+
+class _Attention(torch.autograd.Function):
+    """Keeps for the backward pass what fused attention keeps; computes nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        out = query.new_empty(query.shape[0], query.shape[2], query.shape[1], value.shape[-1])
+        ctx.save_for_backward(query, key, value, out)
+        return out
+
+
+def _attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, None]:
+    return _Attention.apply(query, key, value), None
+
+
+AttentionInterface.register(ATTENTION, _attention)
+
+
+def measure(net: nn.Module, tokens: int = PROBE_TOKENS) -> Footprint:
+    """The footprint of a net on the meta device, in train mode. Raises RuntimeError where its forward pass needs real numbers."""
+    base = net.get_base_model() if hasattr(net, "get_base_model") else net
+    text = base.config.get_text_config()
+    kept, needing_gradient = _kept(net, base, tokens)
+    with quiet_transformers():
+        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        checkpointed, _ = _kept(net, base, tokens)
+        base.gradient_checkpointing_disable()
+    head = base.get_output_embeddings()
+    parameters = list(net.parameters())
+    learning = [parameter for parameter in parameters if parameter.requires_grad]
+    return Footprint(
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        vocabulary=text.vocab_size,
+        widest=max(max(weight.shape[-2:]) for weight in _matrices(base).values()),
+        parameters=sum(p.numel() for p in parameters),
+        trainable=sum(p.numel() for p in learning),
+        weight_bytes=sum(p.numel() * p.element_size() for p in parameters),
+        trainable_bytes=sum(p.numel() * p.element_size() for p in learning),
+        head_learns=head is not None and any(p.requires_grad for p in head.parameters()),
+        kept=kept / tokens,
+        kept_checkpointed=checkpointed / tokens,
+        linear=_work(base, lambda _: True),
+        needing_gradient=_work(base, needing_gradient.__contains__),
+        learning=_work(base, lambda parameter: parameter.requires_grad),
+    )
+
+
+def _kept(net: nn.Module, base: PreTrainedModel, tokens: int) -> tuple[int, set[nn.Parameter]]:
+    """Bytes that autograd keeps in a forward pass, and the frozen or learning matrices through which gradients flow."""
+    storages: dict[int, Tensor] = {}
+    through: set[nn.Parameter] = set()
+    own = {parameter.untyped_storage()._cdata: parameter for parameter in net.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        key = tensor.untyped_storage()._cdata
+        if key in own:
+            through.add(own[key])
+        else:
+            storages[key] = tensor
+        return tensor
+
+    net.train()
+    ids = torch.zeros(1, tokens, dtype=torch.long, device="meta")
+    mask = torch.zeros(1, 1, tokens, tokens, dtype=torch.bool, device="meta")  # given, so that none is made from values
+    with _counted_attention(base), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
+    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values()), through
+
+
+@contextmanager
+def _counted_attention(base: PreTrainedModel) -> Iterator[None]:
+    before = base.config._attn_implementation
+    base.set_attn_implementation(ATTENTION)
+    try:
+        yield
+    finally:
+        base.set_attn_implementation(before)
+
+
+def _matrices(base: PreTrainedModel) -> dict[str, nn.Parameter]:
+    """Weights that every token is multiplied with: all of two or more dimensions but embeddings and the head."""
+    tables = [module.weight for module in base.modules() if isinstance(module, nn.Embedding)]
+    head = base.get_output_embeddings()
+    outside = {id(weight) for weight in [*tables, *(head.parameters() if head is not None else ())]}
+    return {name: p for name, p in base.named_parameters() if p.ndim >= 2 and id(p) not in outside}
+
+
+def _work(base: PreTrainedModel, counts: Callable[[nn.Parameter], bool]) -> int:
+    """Multiply-adds a token; of experts only those that a token visits."""
+    text = base.config.get_text_config()
+    experts = (
+        getattr(text, "num_experts", None)
+        or getattr(text, "num_local_experts", None)
+        or getattr(text, "n_routed_experts", None)
+    )
+    visited = (getattr(text, "num_experts_per_tok", None) or 1) / experts if experts else 1.0
+    total = 0.0
+    for name, parameter in _matrices(base).items():
+        if counts(parameter):
+            total += parameter.numel() * (visited if ".experts." in name else 1.0)
+    return int(total)
