@@ -74,6 +74,9 @@ def test_predict_alone_and_after_training(train, folder: Path, tmp_path: Path) -
     assert alone.returncode == 0, alone.stderr
     made = list((tmp_path / "runs").glob("predict-*/generated_predictions.jsonl"))
     assert len(made) == 1 and made[0].read_text() == "None m"
+    detached = train("--do_predict", "--predict_with_generate", "--detach", "--json")
+    assert json.loads(detached.stdout)["folder"] == str(tmp_path / "answers"), detached.stderr
+    wait_for(lambda: Run.open(tmp_path / "answers").status()["state"] == "finished")
     words = [
         "do_train=true",
         "do_predict=true",
@@ -109,7 +112,7 @@ def test_a_failure_is_written_down(train, folder: Path) -> None:
 
 def test_detached_life(train, luthier, folder: Path) -> None:
     """Started, followed, stopped, resumed to the end, removed: what a person does with a background run."""
-    done = train("max_steps=150", f"output_dir={folder}", "--detach")
+    done = train("max_steps=100000", f"output_dir={folder}", "--detach")
     assert done.returncode == 0, done.stderr
     for verb in ("runs logs -f run", "runs show run", "runs stop run"):
         assert f"luthier {verb}" in done.stdout
@@ -119,24 +122,25 @@ def test_detached_life(train, luthier, folder: Path) -> None:
     wait_for(lambda: run.status().get("step", 0) >= 5)
     assert run.status()["state"] == "running"
     assert "running" in luthier("runs").stdout
-    second = train("max_steps=150", f"output_dir={folder}", "--detach")
+    second = train("max_steps=100000", f"output_dir={folder}", "--detach")
     assert second.returncode == 2 and "holds a run that is running" in second.stderr
 
     stopped = luthier("runs", "stop", folder)
     assert stopped.returncode == 0 and "The run is stopped (asked to stop), step" in stopped.stdout, stopped.stderr
     step = run.status()["step"]
-    assert 5 <= step < 150 and run.checkpoints()[0].name == f"step-{step}"
+    assert step >= 5 and run.checkpoints()[0].name == f"step-{step}"
     assert "luthier runs resume run" in stopped.stdout
 
-    resumed = luthier("runs", "resume", "run", fake_training=True)  # in the background again, as it was
+    last = step + 40
+    resumed = luthier("runs", "resume", "run", f"max_steps={last}", fake_training=True)  # in the background again, as it was
     assert resumed.returncode == 0 and "Started in the background" in resumed.stdout, resumed.stderr
     followed = luthier("runs", "logs", "-f", folder)
-    assert followed.returncode == 0 and "step 150/150" in followed.stdout and "The run is finished." in followed.stderr
-    assert [row["step"] for row in run.read_metrics()] == list(range(1, 151))
-    assert followed.stdout.count(f"step {step}/150") == 1
+    assert followed.returncode == 0 and f"step {last}/{last}" in followed.stdout and "The run is finished." in followed.stderr
+    assert [row["step"] for row in run.read_metrics()] == list(range(1, last + 1))
+    assert followed.stdout.count(f"step {step}/") == 1
 
     shown = json.loads(luthier("runs", "show", folder, "--json").stdout)
-    assert shown["state"] == "finished" and shown["results"]["train_loss"] == 1 / 150
+    assert shown["state"] == "finished" and shown["results"]["train_loss"] == 1 / last
     assert luthier("runs", "rm", folder).returncode == 2 and folder.exists()  # no terminal to ask on
     assert luthier("runs", "rm", folder, "--yes").returncode == 0 and not folder.exists()
 
@@ -152,12 +156,12 @@ def test_a_detached_run_that_fails_at_once_says_so(train, luthier, folder: Path)
 
 def test_detaching_over_a_finished_run_is_not_mistaken_for_it(train, folder: Path) -> None:
     train("max_steps=2", f"output_dir={folder}")
-    done = train("max_steps=1000", f"output_dir={folder}", "--detach", "overwrite_output_dir=true")
+    done = train("max_steps=100000", f"output_dir={folder}", "--detach", "overwrite_output_dir=true")
     assert done.returncode == 0, done.stderr
     run = Run.open(folder)
     assert run.is_live  # at once: nobody takes the earlier end for the new one's
     assert run.status()["before"]["state"] == "finished"
-    wait_for(lambda: run.status()["state"] == "running" and run.status().get("total_steps") == 1000)
+    wait_for(lambda: run.status()["state"] == "running" and run.status().get("total_steps") == 100000)
     assert "before" not in run.status()
     run.process().kill()
     wait_for(lambda: run.status()["state"] == "died")
@@ -183,7 +187,7 @@ def test_refusals_come_back_to_the_shell_also_with_detach(train, folder: Path) -
 
 
 def test_kill_now_and_kill_9(train, luthier, folder: Path) -> None:
-    train("max_steps=1000", f"output_dir={folder}", "--detach")
+    train("max_steps=100000", f"output_dir={folder}", "--detach")
     run = Run.open(folder)
     wait_for(lambda: run.status().get("step", 0) >= 5)
     now = luthier("runs", "stop", folder, "--now")
@@ -194,13 +198,13 @@ def test_kill_now_and_kill_9(train, luthier, folder: Path) -> None:
     run.process().send_signal(signal.SIGKILL)
     wait_for(lambda: run.status()["state"] == "died")
     listed = luthier("runs", "list").stdout
-    assert "died" in listed and "/1000" in listed
+    assert "died" in listed and "/100000" in listed
     assert luthier("runs", "show", folder).stdout.count("ended without a word after step") == 1
 
 
 def test_a_detached_run_outlives_the_shell_that_started_it(train, folder: Path, tmp_path: Path) -> None:
     command = (
-        f"{sys.executable} -m luthier train max_steps=1000 model_name_or_path=m dataset=identity output_dir={folder} --detach"
+        f"{sys.executable} -m luthier train max_steps=100000 model_name_or_path=m dataset=identity output_dir={folder} --detach"
     )
     shell = subprocess.Popen(["bash", "-c", f"{command}; sleep 30"], env=with_fake_training(), start_new_session=True)
     try:

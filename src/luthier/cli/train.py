@@ -51,18 +51,13 @@ def command(argv: list[str]) -> int:
     if "--detach" in flags:
         return _detach(config, words, kind, as_json="--json" in flags)
     if predicts_only:
-        from luthier.workflows.predict import predict
-
-        predict(config)
-        return 0
+        return _predict(config, as_json="--json" in flags)
     from luthier.workflows.train import train
 
     run = train(config)
     status = run.status()
-    if status["state"] == "finished" and config.do_predict:
-        from luthier.workflows.predict import predict
-
-        predict(trained(config, run))
+    if status["state"] == "finished" and config.do_predict and _predict(trained(config, run)):
+        return 130
     if "--json" in flags:
         print(json.dumps({"folder": str(run.folder), "state": status["state"], **run.read_results()}, ensure_ascii=False))
     if status["state"] == "stopped" and not run.stop_requested():
@@ -82,6 +77,15 @@ def trained(config: Config, run: Run) -> Config:
     return config.model_copy(update=changes)
 
 
+def _predict(config: Config, as_json: bool = False) -> int:
+    from luthier.workflows.predict import predict
+
+    figures = predict(config)
+    if as_json:
+        print(json.dumps(figures, ensure_ascii=False))
+    return 0 if figures else 130  # none where it was stopped
+
+
 def _detach(config: Config, words: list[str], kind: str, as_json: bool) -> int:
     """Start this command again, in a session of its own, with its output going to the run's log."""
 
@@ -93,6 +97,10 @@ def _detach(config: Config, words: list[str], kind: str, as_json: bool) -> int:
             )
         return process.pid
 
+    if kind == "predict" and not config.output_dir:
+        from luthier.workflows.predict import output_folder
+
+        config = config.model_copy(update={"output_dir": output_folder(config)})
     run = Run.announce(config, kind, start)
     folder, pid = shown_path(run.folder), run.status()["pid"]
     if as_json:

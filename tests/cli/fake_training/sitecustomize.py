@@ -43,9 +43,15 @@ def predict(config):
         run.start()
         run.write_results("predict", {"predict_rouge-1": 50.0})
         run.predictions_file.write_text(f"{config.adapter_name_or_path} {config.model_name_or_path}")
+    return {"predict_rouge-1": 50.0}
 
 
-for name, function in (("train", train), ("predict", predict)):
+def output_folder(config):
+    return config.output_dir or "answers"
+
+
+for name, functions in {"train": [train], "predict": [predict, output_folder]}.items():
     module = types.ModuleType(f"luthier.workflows.{name}")
-    setattr(module, name, function)
+    for function in functions:
+        setattr(module, function.__name__, function)
     sys.modules[f"luthier.workflows.{name}"] = module
