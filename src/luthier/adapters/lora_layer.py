@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from peft.tuners.lora.layer import Linear
 from torch import Tensor
@@ -28,9 +27,8 @@ class LoraLinear(Linear):
             return super().forward(x, *args, **kwargs)
         y = self.base_layer(x)
         down, up = self.lora_A[name].weight, self.lora_B[name].weight
-        with torch.autocast(y.device.type, enabled=False):
-            a = F.linear(self.lora_dropout[name](x).to(y.dtype), down.to(y.dtype))
-            y.view(-1, y.shape[-1]).addmm_(a.view(-1, a.shape[-1]), up.t().to(y.dtype), alpha=self.scaling[name])
+        a = F.linear(self.lora_dropout[name](x).to(y.dtype), down.to(y.dtype))
+        y.view(-1, y.shape[-1]).addmm_(a.view(-1, a.shape[-1]), up.t().to(y.dtype), alpha=self.scaling[name])
         return y
 
     def _plain_adapter(self) -> str | None:

@@ -1,6 +1,6 @@
 """The contract of the forecast: what a training will need, and how its micro-batches are cut so that it fits.
 
-make_plan(config, model_config, lengths, device, free_bytes, trainable) -> Plan
+footprint.measure(net) -> Footprint (what one token costs), forecast.make_plan(config, footprint, work, machine) -> Plan
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What one token costs a model: bytes kept for the backward pass and multiplications, found on the meta device without weights.
 
-Enters: a net on the meta device, its adapter attached. Leaves: a Footprint. The model's own forward pass runs on shapes alone,
-and what autograd keeps is counted, so that every architecture and adapter is counted as it is, not by a formula for one of them.
+Enters: a net on the meta device, its adapter attached. Leaves: a Footprint. The model's own forward pass runs on shapes
+alone, and what autograd keeps is counted: every architecture and adapter as it is, not by a formula for one of them.
 """
 
 from __future__ import annotations
@@ -69,14 +69,19 @@ AttentionInterface.register(ATTENTION, _attention)
 
 
 def measure(net: nn.Module, tokens: int = PROBE_TOKENS) -> Footprint:
-    """The footprint of a net on the meta device, in train mode. Raises RuntimeError where its forward pass needs real numbers."""
+    """The footprint of a net on the meta device. Where its forward pass needs real numbers (mixture of experts), what it keeps
+    is taken from a rule of thumb instead.
+    """
     base = net.get_base_model() if hasattr(net, "get_base_model") else net
     text = base.config.get_text_config()
-    kept, needing_gradient = _kept(net, base, tokens)
-    with quiet_transformers():
-        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        checkpointed, _ = _kept(net, base, tokens)
-        base.gradient_checkpointing_disable()
+    try:
+        kept, through = _kept(net, base, tokens)
+        with quiet_transformers():
+            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            checkpointed, _ = _kept(net, base, tokens)
+            base.gradient_checkpointing_disable()
+    except (RuntimeError, NotImplementedError):
+        kept, checkpointed, through = *_rule_of_thumb(base), set(base.parameters())
     head = base.get_output_embeddings()
     parameters = list(net.parameters())
     learning = [parameter for parameter in parameters if parameter.requires_grad]
@@ -90,16 +95,16 @@ def measure(net: nn.Module, tokens: int = PROBE_TOKENS) -> Footprint:
         weight_bytes=sum(p.numel() * p.element_size() for p in parameters),
         trainable_bytes=sum(p.numel() * p.element_size() for p in learning),
         head_learns=head is not None and any(p.requires_grad for p in head.parameters()),
-        kept=kept / tokens,
-        kept_checkpointed=checkpointed / tokens,
+        kept=kept,
+        kept_checkpointed=checkpointed,
         linear=_work(base, lambda _: True),
-        needing_gradient=_work(base, needing_gradient.__contains__),
+        needing_gradient=_work(base, through.__contains__),
         learning=_work(base, lambda parameter: parameter.requires_grad),
     )
 
 
-def _kept(net: nn.Module, base: PreTrainedModel, tokens: int) -> tuple[int, set[nn.Parameter]]:
-    """Bytes that autograd keeps in a forward pass, and the frozen or learning matrices through which gradients flow."""
+def _kept(net: nn.Module, base: PreTrainedModel, tokens: int) -> tuple[float, set[nn.Parameter]]:
+    """Bytes a token that autograd keeps in a forward pass, and the matrices through which gradients flow."""
     storages: dict[int, Tensor] = {}
     through: set[nn.Parameter] = set()
     own = {parameter.untyped_storage()._cdata: parameter for parameter in net.parameters()}
@@ -117,7 +122,19 @@ def _kept(net: nn.Module, base: PreTrainedModel, tokens: int) -> tuple[int, set[
     mask = torch.zeros(1, 1, tokens, tokens, dtype=torch.bool, device="meta")  # given, so that none is made from values
     with _counted_attention(base), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
-    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values()), through
+    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values()) / tokens, through
+
+
+def _rule_of_thumb(base: PreTrainedModel) -> tuple[float, float]:
+    """Bytes a token kept without and with gradient checkpointing: what a Qwen3 layer was counted to keep, scaled to this one.
+
+    Eight vectors of the hidden size and four of the (visited experts') intermediate size a layer; with checkpointing one.
+    """
+    text = base.config.get_text_config()
+    wide = getattr(text, "moe_intermediate_size", None) or getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    visited = getattr(text, "num_experts_per_tok", None) or 1
+    layer = 8 * text.hidden_size + 4 * wide * visited
+    return base.dtype.itemsize * text.num_hidden_layers * layer, base.dtype.itemsize * text.num_hidden_layers * text.hidden_size
 
 
 @contextmanager
