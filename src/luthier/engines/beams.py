@@ -69,6 +69,8 @@ def _batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
             first = batch[0]
             size = (len(batch) + 1) * first.sampling.num_beams * (first.num_tokens + first.limit)
             alike = (request.sampling, request.adapter) == (first.sampling, first.adapter)
+            # transformers 5.17 also penalises the token that pads (5.23 does not), so then nothing is padded
+            alike &= first.sampling.repetition_penalty == 1 or request.num_tokens == first.num_tokens
             alone = not request.sampling.greedy and request.sampling.seed is not None
             if not alike or alone or size > BATCH_TOKENS:
                 yield batch
