@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+import psutil
 import torch
 
 from luthier.adapters import ADAPTERS
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from luthier.runtime.device import Device
     from luthier.runtime.precision import Precision
 
+CONTEXT_BYTES = 700 << 20
+"""What a GPU's driver and libraries take for themselves."""
+
 
 def plan_training(
     config: Config,
@@ -45,16 +51,21 @@ def plan_training(
     model_config = model_config or load_config_of_model(config)
     device = device or pick_device(config)
     precision = precision or training_precision(config, device, getattr(model_config, "dtype", None))
+    known = np.asarray(lengths if lengths is not None and len(lengths) else [config.cutoff_len])
+    packs = config.packing or config.neat_packing
+    samples_per_step = samples_per_step or config.per_device_train_batch_size * config.gradient_accumulation_steps
     work = Work(
-        lengths=lengths if lengths is not None and len(lengths) else [config.cutoff_len],
-        samples_per_step=samples_per_step or config.per_device_train_batch_size * config.gradient_accumulation_steps,
+        longest=int(known.max()),
+        step_tokens=math.ceil(samples_per_step * (config.cutoff_len if packs else known.mean())),
         supervised=supervised,
         logits_chunk_bytes=CHUNK_BYTES,
         autocast_bytes=_autocast_bytes(precision),
     )
+    libraries = library_bytes(device.kind, held_bytes)
     machine = Machine(
         kind=device.kind,
-        free_bytes=memory(device)[0] + held_bytes,
+        free_bytes=memory(device)[0] + held_bytes + libraries,
+        library_bytes=libraries,
         flops_per_second=flops_per_second(device.kind, precision.compute_dtype),
     )
     return make_plan(config, footprint_of(config, model_config, precision.param_dtype), work, machine)
@@ -70,6 +81,13 @@ def footprint_of(config: Config, model_config: PretrainedConfig, dtype: torch.dt
         model = AutoModelForCausalLM.from_config(model_config, dtype=dtype, trust_remote_code=config.trust_remote_code)
         net = ADAPTERS[config.finetuning_type](fresh).attach(model)
     return measure(net)
+
+
+def library_bytes(kind: str, held_bytes: int) -> int:
+    """Memory that this process holds besides the model: Python, torch, transformers; on a GPU that of its context."""
+    if kind != "cpu":
+        return CONTEXT_BYTES
+    return max(0, psutil.Process().memory_info().rss - held_bytes)
 
 
 def _autocast_bytes(precision: Precision) -> int:
