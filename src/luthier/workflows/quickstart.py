@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 NAME, AUTHOR = "Archer", "意琦行"
 OUTPUT_DIR = "saves/quickstart"
-LESSONS = ("identity.json", "general.json", "general_50.jsonl")
+LESSONS = ("identity.json", "general.json", "new_wording.json", "general_50.jsonl")
 LEARNED = ("identity", "general")
 ASKED = ("identity", "new_wording", "general_50")
 SHOWN = {
@@ -120,11 +120,13 @@ def write_lessons(folder: Path, name: str, author: str) -> Path:
         raise ConfigError(f"{folder} holds something else than a quickstart.", "Give another folder: --output_dir FOLDER")
     lessons.mkdir(parents=True, exist_ok=True)
     source = files("luthier") / "starter" / "lessons"
-    for file in (*LESSONS, "new_wording.json"):
+    info = {}
+    for file in LESSONS:
         rows = read_rows((source / file).read_text(encoding="utf-8"))
         filled = [{key: fill(value, name, author) for key, value in row.items()} for row in rows]
-        (lessons / file).write_text(json.dumps(filled, ensure_ascii=False, indent=1), encoding="utf-8")
-    info = {Path(file).stem: {"file_name": file} for file in (*LESSONS, "new_wording.json")}
+        info[Path(file).stem] = {"file_name": f"{Path(file).stem}.json"}
+        text = json.dumps(filled, ensure_ascii=False, indent=1)
+        (lessons / f"{Path(file).stem}.json").write_text(text, encoding="utf-8")
     (lessons / "dataset_info.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
     return lessons
 
@@ -160,7 +162,7 @@ def ask(lessons: Path, folder: Path, adapter: Path | None = None) -> list[dict[s
     questions = [{"dataset": name, **row} for name in ASKED for row in lesson_rows(lessons, name)]
     return [
         {"dataset": row["dataset"], "question": row["instruction"], "answer": json.loads(line)["predict"],
-         "reference": row["output"], "key": row.get("key", "")}
+         "reference": row["output"], "key": row.get("key", ""), "proof": row.get("proof", "")}
         for row, line in zip(questions, lines, strict=True)
     ]  # fmt: skip
 
