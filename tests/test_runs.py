@@ -287,6 +287,7 @@ def test_truncating_drops_what_came_after_the_checkpoint(folder: Path) -> None:
         run.append_metrics({"step": step, "loss": 0.1 * step})
     run.append_metrics({"step": 2, "eval_loss": 1.0})
     run.truncate_metrics(2)
+    assert Run.open(folder).status()["step"] == 2
     assert [row["step"] for row in run.read_metrics()] == [1, 2, 2]
     assert [row["current_steps"] for row in runs.read_rows(run.trainer_log_file)] == [1, 2, 2]
     assert run.read_metrics()[1]["loss"] == 0.1 * 2  # every bit of the number is kept

@@ -236,6 +236,7 @@ class Run:
             if file.is_file():
                 kept = [_json(row) for row in read_rows(file) if row.get(key, 0) <= step]
                 write_atomic(file, b"".join(line + b"\n" for line in kept))
+        self._merge_status({"step": step})
 
     def write_results(self, split: str, metrics: Mapping[str, Any]) -> None:
         """split: train, eval or predict. Writes <split>_results.json and merges into all_results.json."""

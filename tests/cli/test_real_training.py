@@ -15,6 +15,14 @@ from tests.cli.test_train import wait_for
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def no_run_is_left(tmp_path: Path):
+    yield
+    process = Run.open(tmp_path / "run").process() if (tmp_path / "run" / "status.json").is_file() else None
+    if process is not None:
+        process.kill()
+
+
 @pytest.fixture
 def words(assets: Path, tmp_path: Path) -> list[str]:
     rows = [{"instruction": f"What is {i} and {i}?", "input": "", "output": f"It is {2 * i}."} for i in range(40)]
@@ -85,7 +93,7 @@ def test_killed_in_the_background_and_resumed(words: list[str], luthier, tmp_pat
     os.kill(run.status()["pid"], signal.SIGKILL)
     wait_for(lambda: run.status()["state"] == "died")
     assert luthier("runs", "resume", "run").returncode == 0
-    wait_for(lambda: run.status()["state"] == "running" and run.status()["step"] > 30)
+    wait_for(lambda: run.status()["state"] == "running" and run.status().get("step", 0) > 30)
     stopped = luthier("runs", "stop", "run")
     assert "The run is stopped" in stopped.stdout, stopped.stderr
     done = luthier("runs", "resume", "run", "--no-detach")
