@@ -138,6 +138,7 @@ class LiveBars:
             rich.TextColumn("[dim]{task.fields[left]}"),
             console=console(),
             transient=True,
+            refresh_per_second=4,
         )
 
     def add(self, label: str, total: int | None, done: int = 0) -> Bar:
