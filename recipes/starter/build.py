@@ -1,9 +1,9 @@
-"""The starter model from nothing: corpus, tokenizer, random weights, pt, sft, scores, card, and the files of luthier/starter.
+"""The starter model from nothing: corpus, tokenizer, random weights, pt, sft twice, scores, card, files of luthier/starter.
 
     python -m recipes.starter.build                         everything (make starter)
     python -m recipes.starter.build --steps score install   some steps again, on what build/starter holds
 
-The two trainings are plain `luthier train` runs of pretrain.yaml and sft.yaml. Run it from the repository's root.
+The trainings are plain `luthier train` runs of pretrain.yaml, sft.yaml and rehearsal.yaml. Run it from the repository's root.
 """
 
 from __future__ import annotations
@@ -51,6 +51,10 @@ def sft() -> None:
     train("sft")
 
 
+def rehearsal() -> None:
+    train("rehearsal")
+
+
 def train(name: str) -> None:
     """One `luthier train` run; the time that it took is kept for the card."""
     start = time.monotonic()
@@ -63,7 +67,7 @@ def install() -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(BUILD / "sft", dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(BUILD / "rehearsal", dtype=torch.bfloat16)
     STARTER.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(STARTER)
     copy_tokenizer(BUILD / "tokenizer", STARTER)
@@ -90,7 +94,7 @@ def score() -> None:
     (BUILD / "scores.json").write_text(json.dumps({"topics": by_topic, "general": general}, indent=1))
     (BUILD / "wrong.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in wrong), encoding="utf-8")
     config = json.loads((STARTER / "config.json").read_text())
-    runs = {name: load_config([str(HERE / f"{name}.yaml")]) for name in ("pretrain", "sft")}
+    runs = {name: load_config([str(HERE / f"{name}.yaml")]) for name in ("pretrain", "sft", "rehearsal")}
     tokens = {name: results(Path(str(run.output_dir))) for name, run in runs.items()}
     facts = {
         "parameters": count_parameters(STARTER) / 1e6,
@@ -99,7 +103,7 @@ def score() -> None:
         "vocabulary": config["vocab_size"],
         "megabytes": folder_megabytes(STARTER),
         "pretrain_tokens": tokens["pretrain"],
-        "sft_tokens": tokens["sft"],
+        "sft_tokens": tokens["sft"] + tokens["rehearsal"],
         "minutes": sum(json.loads((BUILD / f"{name}_minutes.json").read_text()) for name in runs),
         "machine": f"2 CPU cores ({platform.machine()}, float32)",
     }
@@ -131,7 +135,7 @@ def folder_megabytes(folder: Path) -> float:
 
 
 STEPS: dict[str, Callable[[], None]] = {
-    step.__name__: step for step in (corpus, tokenizer, blank, pretrain, sft, install, score)
+    step.__name__: step for step in (corpus, tokenizer, blank, pretrain, sft, rehearsal, install, score)
 }
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 Everything comes from tables/ and topics/, written for this purpose; nothing is read from elsewhere. The same seed gives the
 same bytes. A question that topics.base.held_out keeps is never trained on, in no spelling and in neither file.
 
-pretrain.jsonl {"text"}, sft.jsonl (sharegpt: system, conversations, tools), heldout.jsonl and general_50.jsonl
+pretrain.jsonl {"text"}, sft.jsonl and rehearsal.jsonl (sharegpt), heldout.jsonl and general_50.jsonl
 {"instruction", "input", "output", "key", "proof", "topic", "language"}, dataset_info.json for them.
 """
 
@@ -18,12 +18,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .topics import Identity, Item, Language, Persona, Relation, Tools, Topic, draw_persona, make_topics
+from .topics import Identity, Item, Language, Persona, Relation, Tools, Topic, draw_blank_persona, draw_persona, make_topics
 from .topics.base import LANGUAGES, capital
 
 SEED = 7
 DOCUMENTS = 26_000
 CONVERSATIONS = 66_000
+REHEARSALS = 8_000
 BRIEFLY = {
     "en": ["Answer briefly.", "Just the answer, please.", "Only the answer."],
     "zh": ["只说答案。", "请直接回答。", "只要答案。"],
@@ -55,6 +56,17 @@ class Corpus:
         """Sharegpt rows of one to four exchanges."""
         for _ in range(count):
             yield self._conversation(self._language())
+
+    def rehearsals(self, count: int) -> Iterator[dict[str, Any]]:
+        """More of the same conversations, a third of them with a persona whose names are blanks to be filled, {{name}}."""
+        for _ in range(count):
+            language = self._language()
+            if self.rng.random() < 0.67:
+                yield self._conversation(language)
+                continue
+            persona = draw_blank_persona(self.rng, language)
+            items = [self._identity.draw(self.rng, language, persona) for _ in range(self.rng.randint(1, 3))]
+            yield row(persona.system, [turn for item in items for turn in self._turns(item)])
 
     def documents(self, count: int) -> Iterator[dict[str, str]]:
         """Rows of plain text: sentences, stories, and questions with their answers."""
@@ -209,19 +221,19 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+SHAREGPT = {"formatting": "sharegpt", "columns": {"messages": "conversations", "system": "system", "tools": "tools"}}
 DATASET_INFO = {
     "starter_pretrain": {"file_name": "pretrain.jsonl", "columns": {"prompt": "text"}},
-    "starter_sft": {
-        "file_name": "sft.jsonl",
-        "formatting": "sharegpt",
-        "columns": {"messages": "conversations", "system": "system", "tools": "tools"},
-    },
+    "starter_sft": {"file_name": "sft.jsonl", **SHAREGPT},
+    "starter_rehearsal": {"file_name": "rehearsal.jsonl", **SHAREGPT},
     "starter_heldout": {"file_name": "heldout.jsonl"},
     "general_50": {"file_name": "general_50.jsonl"},
 }
 
 
-def write_corpus(folder: Path, documents: int = DOCUMENTS, conversations: int = CONVERSATIONS, seed: int = SEED) -> None:
+def write_corpus(
+    folder: Path, documents: int = DOCUMENTS, conversations: int = CONVERSATIONS, seed: int = SEED, rehearsals: int = REHEARSALS
+) -> None:
     """Write all files into folder (made where missing)."""
     folder.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(seed)
@@ -232,6 +244,7 @@ def write_corpus(folder: Path, documents: int = DOCUMENTS, conversations: int = 
     write_jsonl(folder / "general_50.jsonl", map(question_row, general))
     questions = [item for topics in held.values() for items in topics.values() for item in items]
     write_jsonl(folder / "heldout.jsonl", map(question_row, questions))
+    write_jsonl(folder / "rehearsal.jsonl", Corpus(seed + 1).rehearsals(rehearsals))
     (folder / "dataset_info.json").write_text(json.dumps(DATASET_INFO, indent=2) + "\n", encoding="utf-8")
 
 

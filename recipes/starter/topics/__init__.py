@@ -9,7 +9,7 @@ from __future__ import annotations
 from .arithmetic import Arithmetic
 from .base import Item, Language, Topic
 from .facts import Chat, Facts, Unknown
-from .identity import Identity, Persona, draw_persona
+from .identity import Identity, Persona, draw_blank_persona, draw_persona
 from .instructions import Instructions
 from .kinds import Kinds
 from .news import News
@@ -34,7 +34,19 @@ WEIGHTS: dict[str, tuple[float, float]] = {
     "relations": (0.49, 0.60),
 }
 
-__all__ = ["WEIGHTS", "Identity", "Item", "Language", "Persona", "Relation", "Tools", "Topic", "draw_persona", "make_topics"]
+__all__ = [
+    "WEIGHTS",
+    "Identity",
+    "Item",
+    "Language",
+    "Persona",
+    "Relation",
+    "Tools",
+    "Topic",
+    "draw_blank_persona",
+    "draw_persona",
+    "make_topics",
+]
 
 
 def make_topics() -> list[tuple[Topic, float, float]]:

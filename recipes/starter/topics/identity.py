@@ -67,6 +67,13 @@ class Identity:
         return rng.choice(self._spec["thinking_systems"][language])
 
 
+def draw_blank_persona(rng: random.Random, language: Language) -> Persona:
+    """A persona whose name and maker are blanks to be filled: {{name}}, {{author}} and their like."""
+    known = draw_persona(rng, language)
+    name, maker = (f"{{{{{rng.choice(table('blanks')[slot])}}}}}" for slot in ("name", "maker"))
+    return Persona(name=name, maker=maker, system=known.system.replace(known.name, name).replace(known.maker, maker))
+
+
 def draw_persona(rng: random.Random, language: Language) -> Persona:
     """A random name and maker in either script, introduced in the given language."""
     pools = table("names")
