@@ -29,7 +29,7 @@ def tiny_qwen3():
 
 
 def make_tiny(family: str, **overrides):
-    """A random causal LM of a family (qwen3, llama, mistral, gemma2, gemma3_text, phi3, qwen2), float32, seed 0, vocabulary 97."""
+    """A random causal LM of a family (qwen3, llama, mistral, gemma2 ...), float32, seed 0, vocabulary 97."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

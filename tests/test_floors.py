@@ -11,7 +11,8 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "luthier"
 
 GROUND = {"errors", "types", "registry", "config", "runtime", "hub", "runs"}
 LEAVES = {
-    "datasets", "templates", "batches", "models", "adapters", "stages", "trainer", "engines", "evals", "exporters", "documents", "planner",
+    "datasets", "templates", "batches", "models", "adapters", "stages", "trainer", "engines", "evals", "exporters",
+    "documents", "planner",
 }  # fmt: skip
 SPINE = {"workflows"}
 FACES = {"cli", "webui", "serving"}
@@ -67,7 +68,8 @@ def test_every_module_imports(name):
 
 @pytest.mark.parametrize("code", ["import luthier.config", "import luthier.cli", "import luthier.runs", "import luthier.types"])
 def test_light_paths_never_import_torch(code):
-    script = f"{code}; import sys; heavy = {{'torch', 'transformers', 'peft', 'datasets'}} & set(sys.modules); assert not heavy, heavy"
+    heavy = "{'torch', 'transformers', 'peft', 'datasets'} & set(sys.modules)"
+    script = f"import sys; {code}; assert not {heavy}, {heavy}"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 

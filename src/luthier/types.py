@@ -120,7 +120,7 @@ Sample = Conversation | Preference | Rated | Prompt | Text
 class Turn:
     """One assistant turn as token ids.
 
-    prompt: what comes before the answer since the last turn, the generation header included (system, tools, user, tool results).
+    prompt: what comes before the answer since the last turn (system, tools, user, tool results, generation header).
     answer: the assistant's words and its end-of-turn token(s); empty for a conversation that waits for an answer.
     tail: what the template puts after the end of the turn (a newline in ChatML), in no case learned.
     weight: loss factor of the answer (Message.weight, 1 where that is None).

@@ -11,7 +11,8 @@ import numpy as np
 
 def make_data(folder: Path, count: int = 40) -> Path:
     """Alpaca rows that say which number follows which."""
-    rows = [{"instruction": f"What comes after {n}?", "input": "", "output": f"After {n} comes {n + 1}." * (1 + n % 4)} for n in range(count)]
+    answers = [f"After {n} comes {n + 1}." * (1 + n % 4) for n in range(count)]
+    rows = [{"instruction": f"What comes after {n}?", "input": "", "output": answer} for n, answer in enumerate(answers)]
     file = folder / "numbers.json"
     file.write_text(json.dumps(rows), encoding="utf-8")
     return file

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import tempfile
 from array import array
@@ -113,10 +112,10 @@ class EncodedStore:
             arrays = {name: _map(folder, name, dtype) for name, dtype in ARRAYS.items() if name in meta["sizes"]}
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{folder} is no readable token store: {error}", "Delete the folder; it is made again.") from error
-        for name, array in arrays.items():
-            if len(array) != meta["sizes"][name]:
+        for name, numbers in arrays.items():
+            if len(numbers) != meta["sizes"][name]:
                 raise DataError(
-                    f"{folder / name} holds {len(array)} entries, not {meta['sizes'][name]}.",
+                    f"{folder / name} holds {len(numbers)} entries, not {meta['sizes'][name]}.",
                     "Delete the folder; it is made again.",
                 )
         offsets = arrays["offsets"]
@@ -219,10 +218,10 @@ def _publish(draft: Path, folder: Path) -> None:
     draft.chmod(0o755)
     if folder.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-        os.replace(folder, old / "store")
+        folder.replace(old / "store")
         shutil.rmtree(old, ignore_errors=True)
     try:
-        os.rename(draft, folder)
+        draft.rename(folder)
     except OSError:
         if not (folder / "store.json").exists():
             raise

@@ -1,6 +1,6 @@
 """`luthier plan`: what a training will need, from its configuration alone; no weights are loaded.
 
-What enters: the words after the verb. What leaves: a table on stdout (or JSON), and an exit code: 0, or 1 where it does not fit.
+What enters: the words after the verb. What leaves: a table on stdout (or JSON); exit code 1 where it does not fit.
 """
 
 from __future__ import annotations
@@ -43,9 +43,8 @@ def command(argv: list[str]) -> int:
         for part, size in plan.memory.items():
             print(f"{part:<14}{size_text(size):>12}")
         print(f"{'peak':<14}{size_text(plan.peak_bytes):>12}")
-        print(
-            f"{plan.micro_batch_tokens:,} tokens at once, gradient checkpointing {'on' if plan.gradient_checkpointing else 'off'}"
-        )
+        again = "on" if plan.gradient_checkpointing else "off"
+        print(f"{plan.micro_batch_tokens:,} tokens at once, gradient checkpointing {again}")
         print(f"about {plan.step_s:.2g} s a step" if plan.step_s else "the speed of this machine is not known")
         print(plan.note or {True: "It fits.", None: "Whether it fits is not known."}.get(plan.fits, "It does not fit."))
     return 0 if plan.fits is not False else 1

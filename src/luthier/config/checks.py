@@ -57,7 +57,7 @@ RULES = (
         ("model_name_or_path", "do_train", "do_eval", "do_predict", "export_dir"),
         lambda c: (
             c.model_name_or_path is None
-            and (c.do_train or not c.adapter_name_or_path and (c.do_eval or c.do_predict or c.export_dir is not None))
+            and (c.do_train or (not c.adapter_name_or_path and (c.do_eval or c.do_predict or c.export_dir is not None)))
         ),
         "model_name_or_path is missing: name a hub model, a folder, or starter.",
     ),

@@ -63,6 +63,7 @@ def setup_logging(level: str = "INFO") -> None:
             logger.removeHandler(handler)
     logger.addHandler(ConsoleHandler())
     logger.setLevel(level)
+    logger.propagate = False  # a library that configures the root logger would say everything twice
 
 
 def console() -> Console:

@@ -12,6 +12,7 @@ What enters: how much there is to do and how much is done. What leaves: the bar.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -146,10 +147,12 @@ class LiveBars:
 
     def __enter__(self) -> LiveBars:
         self._progress.start()
+        atexit.register(self._progress.stop)  # a hidden cursor must not outlive the process, however it ends
         return self
 
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
+        atexit.unregister(self._progress.stop)
 
 
 class _LiveBar:

@@ -52,7 +52,7 @@ def write(
         for path in (*files, draft / MANIFEST):
             _sync(path)
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(draft, folder)
+        draft.replace(folder)
         _sync(folder.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(draft, ignore_errors=True)

@@ -161,7 +161,7 @@ class Trainer:
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} at step {step.number + 1}: the training stopped. {self._last_good()}",
-                f"Lower learning_rate (now {self.config.learning_rate:g}), add warmup_ratio, or use float32 or bf16 instead of fp16.",
+                f"Lower learning_rate (now {self.config.learning_rate:g}), add warmup_ratio, or use bf16 instead of fp16.",
             )
         self._scaler.unscale_(self.optimizer)
         limit = self.config.max_grad_norm if self.config.max_grad_norm else math.inf
@@ -196,7 +196,7 @@ class Trainer:
         self._call("on_step_end", shown)
 
     def _gradients(self, step: Step) -> tuple[float, dict[str, tuple[float, float]]]:
-        """Gradients of the step's mean loss, summed over the ranks; where memory runs out, again with half the tokens at once."""
+        """Gradients of the step's mean loss, summed over ranks; out of memory: again with half the tokens at once."""
         random_state = checkpoints.random_states(self.parallel.device)
         while True:
             try:

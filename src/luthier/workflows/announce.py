@@ -65,11 +65,12 @@ def facts(
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     tokens, supervised = int(learned.lengths.sum()), int(learned.supervised.sum())
     progress, loader = trainer.progress, trainer.loader
+    share = 100 * supervised / max(1, tokens)
     kind = "packed rows" if loader.num_units != len(learned) else "samples"
     out = {
         "model": f"{config.model_name_or_path}, {total:,} parameters",
         "learns": f"{learning:,} parameters ({100 * learning / total:.2f} %)",
-        "data": f"{len(learned):,} samples, {tokens:,} tokens, {supervised:,} of them learned ({100 * supervised / max(1, tokens):.0f} %)",
+        "data": f"{len(learned):,} samples, {tokens:,} tokens, {supervised:,} learned ({share:.0f} %)",
     }
     if kind == "packed rows":
         filled = 100 * tokens / (loader.num_units * config.cutoff_len)

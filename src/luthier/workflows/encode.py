@@ -61,7 +61,7 @@ def encode_dataset(
             _tell(store)
             return store
         raise DataError(
-            f"tokenized_path {folder} was made of other data, another template or other settings: {_difference(store, identity)}.",
+            f"tokenized_path {folder} was made with other settings: {_difference(store, identity)}.",
             "Name another tokenized_path, or replace it with overwrite_cache: true.",
         )
     report: dict[str, Any] = {"fingerprint": fingerprint, "identity": identity}
@@ -133,7 +133,7 @@ def _encode_group(
 def _nothing_left(config: Config, samples: SampleSet, store: EncodedStore) -> DataError:
     report = store.report
     return DataError(
-        f"nothing is left to learn from {', '.join(_names(samples))}: {report['samples']} samples, {report['left_out']} of them left out "
+        f"nothing is left to learn from {', '.join(_names(samples))}: {report['left_out']} of {report['samples']} are left out "
         f"(longer than cutoff_len {config.cutoff_len}, or without a learned token).",
         "Raise cutoff_len, or look at the data with: luthier data inspect",
     )
@@ -145,7 +145,8 @@ def _tell(store: EncodedStore) -> None:
     if report["cut_samples"]:
         whole = report["tokens"] + report["cut_tokens"]
         logger.warning(
-            "%d of %d samples (%.1f %%) were longer than cutoff_len; %d of %d tokens (%.1f %%) were cut. Raise cutoff_len to keep them.",
+            "%d of %d samples (%.1f %%) were longer than cutoff_len; %d of %d tokens (%.1f %%) were cut. "
+            "Raise cutoff_len to keep them.",
             report["cut_samples"],
             report["samples"],
             100 * report["cut_samples"] / max(1, report["samples"]),

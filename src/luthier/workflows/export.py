@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -63,14 +62,14 @@ def export(config: Config) -> Path:
         if config.export_verify == "on":
             found = exporter.verify(expected, draft)
             logger.info(
-                "loaded again and compared: logits differ by %.2g at the most, the likeliest token is the same at %.1f %% of places",
+                "loaded again and compared: logits differ by %.2g at the most, %.1f %% of the likeliest tokens are the same",
                 found["max_logit_difference"],
                 100 * found["same_likeliest_token"],
             )
         draft.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
-        os.replace(draft, target)
+        draft.replace(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -57,5 +56,5 @@ def save_final(run: Run, save: Callable[[Path], None]) -> None:
         target = run.folder / path.name
         if target.is_dir():
             shutil.rmtree(target)
-        os.replace(path, target)
+        path.replace(target)
     draft.rmdir()

@@ -43,10 +43,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NUMBERS = (
-    "stage", "finetuning_type", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_ratio", "warmup_steps", "weight_decay",
-    "optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "seed", "data_seed", "disable_shuffling",
-    "lora_rank", "lora_alpha", "lora_dropout", "lora_target", "use_rslora", "use_dora", "pissa_init", "loraplus_lr_ratio",
-    "freeze_trainable_layers", "freeze_trainable_modules", "neftune_noise_alpha", "label_smoothing_factor", "val_size",
+    "stage", "finetuning_type", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_ratio",
+    "warmup_steps", "weight_decay", "optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon",
+    "max_grad_norm", "seed", "data_seed", "disable_shuffling", "lora_rank", "lora_alpha", "lora_dropout",
+    "lora_target", "use_rslora", "use_dora", "pissa_init", "loraplus_lr_ratio", "freeze_trainable_layers",
+    "freeze_trainable_modules", "neftune_noise_alpha", "label_smoothing_factor", "val_size",
 )  # fmt: skip
 """Keys that must be the same for a checkpoint to be gone on from (those of the data are in its fingerprint)."""
 
