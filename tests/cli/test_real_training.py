@@ -60,6 +60,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(words: list[str], luthier, tm
     run = Run.open(tmp_path / "run")
     step = run.status()["step"]
     assert job.returncode == 130 and "Traceback" not in said, said
+    assert "Go on with: luthier runs resume run" in said
     assert run.status()["state"] == "stopped" and run.checkpoints()[0].name == f"step-{step}"
     again = luthier("train", *words, f"max_steps={400}")
     assert again.returncode == 0, again.stderr

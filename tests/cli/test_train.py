@@ -54,6 +54,8 @@ def test_train_in_the_foreground(train, folder: Path) -> None:
     done = train("--do_train", "--max_steps", 3, "--output_dir", folder, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"folder": str(folder), "state": "finished", "train_loss": 1 / 3}
+    assert "Finished at step 3 of 3: run\n" in done.stderr
+    assert "luthier chat --adapter_name_or_path run" in done.stderr
     assert "step 3/3" in done.stderr and "INFO step 3/3" in Run.open(folder).log_file.read_text()
     again = train("--do_train", "--max_steps", 3, "--output_dir", folder)
     assert again.returncode == 2 and "already holds a train run (finished)" in again.stderr

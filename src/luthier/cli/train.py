@@ -58,6 +58,7 @@ def command(argv: list[str]) -> int:
     status = run.status()
     if status["state"] == "finished" and config.do_predict and _predict(trained(config, run)):
         return 130
+    _say_ending(config, run)
     if "--json" in flags:
         print(json.dumps({"folder": str(run.folder), "state": status["state"], **run.read_results()}, ensure_ascii=False))
     if status["state"] == "stopped" and not run.stop_requested():
@@ -75,6 +76,24 @@ def trained(config: Config, run: Run) -> Config:
     else:
         changes["model_name_or_path"] = str(run.folder)
     return config.model_copy(update=changes)
+
+
+def _say_ending(config: Config, run: Run) -> None:
+    """Where the run ended, and what a person is likely to do next."""
+    status, folder = run.status(), shown_path(run.folder)
+    step = f"step {status.get('step', 0)} of {status.get('total_steps', '?')}"
+    if status["state"] == "stopped":
+        log.info("Stopped at %s, saved in %s. Go on with: luthier runs resume %s", step, folder, folder)
+        return
+    key = "adapter_name_or_path" if config.finetuning_type in ("lora", "oft") else "model_name_or_path"
+    data = " ".join(config.eval_dataset or config.dataset or [])
+    nexts = {"talk to it": "chat", "score it": f"predict --dataset {data}", "merge it": f"export --export_dir {folder}/merged"}
+    if key == "model_name_or_path":
+        del nexts["merge it"]
+    log.info("%s at %s: %s", str(status["state"]).capitalize(), step, folder)
+    for what, words in nexts.items():
+        verb, _, rest = words.partition(" ")
+        log.info("  %-14sluthier %s --%s %s%s", what, verb, key, folder, f" {rest}" if rest else "")
 
 
 def _predict(config: Config, as_json: bool = False) -> int:

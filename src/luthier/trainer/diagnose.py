@@ -78,7 +78,7 @@ def read_curve(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> R
     """The first rule that fires, in the order of RULES. Lesser findings are in .also.
 
     rows: {"step", "loss"} of log points, {"step", "eval_loss"} of evaluations; a loss of None was not a number.
-    facts: what is known of learning_rate, num_train_epochs, logging_steps, total_steps, loss_is_nan.
+    facts: what is known of learning_rate, num_train_epochs or max_steps, total_steps, loss_is_nan.
     """
     curves = _curves(rows, facts)
     if _is_nan(rows, facts):
@@ -338,9 +338,10 @@ def _longer_words(curves: Curves) -> dict[str, str]:
     more = min(max(more if more is not None else done, done / 4), 2 * done)
     epochs = curves.facts.get("num_train_epochs")
     en, zh = f"about {round_steps(more)} more steps", f"大约再训练 {round_steps(more)} 步"
-    if epochs:
-        target = math.ceil(epochs * (done + more) / done)
-        en, zh = f"{en} (num_train_epochs={target})", f"{zh}（num_train_epochs={target}）"
+    key, now = ("num_train_epochs", epochs) if epochs else ("max_steps", curves.facts.get("max_steps"))
+    if now:
+        target = math.ceil(now * (done + more) / done)
+        en, zh = f"{en} ({key}={target})", f"{zh}（{key}={target}）"
     if not is_eval:
         en, zh = f"{en}, and set val_size to see when it begins to over-fit", f"{zh}，并设置 val_size 以观察何时开始过拟合"
     return {"longer_en": en, "longer_zh": zh}

@@ -19,7 +19,7 @@ def test_the_hub_reads_it(config, run, progress, curve) -> None:
     assert "| train_loss | 1.05 |" in card.text and "| eval_loss | 1.225 |" in card.text
     assert "12,345 tokens" in card.text and "data `identity`" in card.text
     settings = yaml.safe_load(card.text.split("```yaml\n")[1].split("```")[0])
-    assert settings["learning_rate"] == 5e-4 and "output_dir" not in settings
+    assert settings == {"learning_rate": 5e-4, "stage": "sft"}
 
 
 def test_nothing_about_this_machine(config, run, progress, tmp_path: Path) -> None:

@@ -21,8 +21,12 @@ UNFILLED = "[More Information Needed]"
 """Stands in the empty card that peft writes beside an adapter: that one is replaced."""
 
 LIBRARIES = ("luthier", "torch", "transformers", "peft", "tokenizers")
-LEFT_OUT = ("output_dir", "model_name_or_path", "adapter_name_or_path", "dataset_dir", "run_name", "cache_dir", "logging_dir")
-"""Keys that tell about the machine more than about the training."""
+LEFT_OUT = (
+    "output_dir", "model_name_or_path", "adapter_name_or_path", "dataset", "eval_dataset", "dataset_dir", "run_name",
+    "cache_dir", "logging_dir", "do_train", "overwrite_output_dir", "overwrite_cache", "resume_from_checkpoint",
+    "preprocessing_num_workers",
+)  # fmt: skip
+"""Keys that tell about the machine or the way of starting more than about the training, and those said in words."""
 
 SAID = ("step", "epoch", "num_input_tokens_seen")
 """Numbers of the summary that stand in the text already."""

@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 NOT_A_NUMBER = re.compile(r"\b(loss|gradient) is (nan|-?inf)", re.IGNORECASE)
 """How the trainer says why it stopped; the row with that loss is never written."""
 
-FACTS = ("learning_rate", "num_train_epochs", "logging_steps", "max_grad_norm", "stage", "val_size", "eval_strategy")
-
 
 class CurveReading(Callback):
     """Also after a failure: a curve that blew up is worth reading."""
@@ -35,9 +33,12 @@ class CurveReading(Callback):
 
 def facts(config: Config, progress: Progress, summary: Mapping[str, Any]) -> dict[str, Any]:
     """What read_curve may want to know beside the rows."""
-    known = {key: getattr(config, key) for key in FACTS}
-    blew_up = bool(NOT_A_NUMBER.search(str(summary.get("reason") or "")))
-    return known | {"total_steps": progress.total_steps, "epoch": progress.epoch, "loss_is_nan": blew_up}
+    length = {"max_steps": config.max_steps} if config.max_steps > 0 else {"num_train_epochs": config.num_train_epochs}
+    return length | {
+        "learning_rate": config.learning_rate,
+        "total_steps": progress.total_steps,
+        "loss_is_nan": bool(NOT_A_NUMBER.search(str(summary.get("reason") or ""))),
+    }
 
 
 def as_markdown(reading: Reading) -> str:
