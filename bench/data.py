@@ -22,7 +22,7 @@ from statistics import median
 
 from bench.encode import encode_command, run_encode
 from bench.machine import describe, load_per_core
-from bench.material import add_material_options
+from bench.material import add_material_options, alone_in
 from bench.models import make_model
 from bench.report import bullets, table, verdict, write_report
 from bench.rows import make_rows
@@ -176,7 +176,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     add_material_options(parser)
     options = parser.parse_args()
+    with alone_in(options.work):
+        measure(options)
 
+
+def measure(options: argparse.Namespace) -> None:
     load = load_per_core()
     model = make_model(options.model, options.assets, options.work)
     sections = [bullets(describe(options.threads, load, PEER_PYTHON))]

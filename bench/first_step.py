@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.machine import describe, load_per_core
-from bench.material import add_material_options
+from bench.material import add_material_options, alone_in
 from bench.models import make_model
 from bench.report import bullets, table, write_report
 from bench.rows import make_rows
@@ -44,7 +44,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     add_material_options(parser)
     options = parser.parse_args()
+    with alone_in(options.work):
+        measure(options)
 
+
+def measure(options: argparse.Namespace) -> None:
     model = make_model(options.model, options.assets, options.work)
     data = make_rows(options.assets, options.work, options.rows)
     load = load_per_core()

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from bench.material import REPOSITORY, add_material_options, need
+from bench.material import REPOSITORY, add_material_options, alone_in, need
 from bench.report import table, write_report
 from bench.sides import PEER_PYTHON, environment
 from bench.tokens import TokenRow, first_difference, tail_labels
@@ -47,6 +47,9 @@ def make_data(assets: Path, folder: Path) -> Path:
             "history": [["1 + 1?", "<think>\nEasy.\n</think>\n\n2"], ["2 + 2?", "4"]],
         },
     ]
+    for row in (*alpaca, *thinking):
+        row.setdefault("system", "")
+        row.setdefault("history", [])
     folder.mkdir(parents=True, exist_ok=True)
     history = {
         "columns": {"prompt": "instruction", "query": "input", "response": "output", "system": "system", "history": "history"}
@@ -150,12 +153,16 @@ def main() -> int:
     parser.add_argument("--templates", default="", help="names with commas (default: all that LLaMA-Factory has)")
     add_material_options(parser)
     options = parser.parse_args()
+    with alone_in(options.work / "parity"):
+        return measure(options)
 
+
+def measure(options: argparse.Namespace) -> int:
+    """Both sides over every template, the table; 1 where a difference is left unexplained."""
     import logging
 
     logging.getLogger("luthier").setLevel(logging.ERROR)
     work = options.work / "parity"
-    work.mkdir(parents=True, exist_ok=True)
     model = make_tokenizer(options.assets, work / "model", json.loads(_peer("tokens", work=work).splitlines()[-1]))
     data = make_data(options.assets, work / "data")
     names = options.templates.split(",") if options.templates else None

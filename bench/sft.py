@@ -22,7 +22,7 @@ from bench.equality import Checks, same_learning, same_rows, same_steps
 from bench.judge import held_out_loss
 from bench.limit import lora_flops, matmul_rate
 from bench.machine import describe, load_per_core
-from bench.material import add_material_options
+from bench.material import add_material_options, alone_in
 from bench.models import SHAPES, make_model
 from bench.report import bullets, table, verdict, write_report
 from bench.rows import make_rows
@@ -119,7 +119,12 @@ def main() -> int:
     parser.add_argument("--sides", default="luthier,peer,peer-fast,plain", help=f"of {', '.join(SIDES)}")
     add_material_options(parser)
     options = parser.parse_args()
+    with alone_in(options.work):
+        return measure(options)
 
+
+def measure(options: argparse.Namespace) -> int:
+    """All sides in turns, the checks, the table; 1 where a check fails."""
     sides = options.sides.split(",")
     model = make_model(options.model, options.assets, options.work)
     data = make_rows(options.assets, options.work, options.rows)

@@ -11,7 +11,7 @@ import argparse
 from statistics import median
 
 from bench.machine import describe, load_per_core
-from bench.material import add_material_options
+from bench.material import add_material_options, alone_in
 from bench.report import bullets, table, verdict, write_report
 from bench.sides import LUTHIER, PEER, PEER_PYTHON, environment
 from bench.watch import watch
@@ -29,7 +29,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="timed starts of each side, after one that is not counted")
     add_material_options(parser)
     options = parser.parse_args()
+    with alone_in(options.work):
+        measure(options)
 
+
+def measure(options: argparse.Namespace) -> None:
     load = load_per_core()
     env = environment(threads=1, caches=options.work / "startup")
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}

@@ -58,19 +58,19 @@ def watch(
         )
         tail, meter = _Tail(log, start), _Meter(process.pid)
         polls = 0
-        while process.poll() is None:
-            tail.look()
-            if polls % MEMORY_EVERY == 0:
-                meter.look()
-            polls += 1
-            if time.time() - start > timeout_s:
+        try:
+            while process.poll() is None and not stopped:
+                tail.look()
+                if polls % MEMORY_EVERY == 0:
+                    meter.look()
+                polls += 1
+                if time.time() - start > timeout_s:
+                    raise SystemExit(f"{command[0]} took longer than {timeout_s:.0f} s; its output is in {output}")
+                stopped = stop_at_row is not None and len(tail.rows) >= stop_at_row
+                time.sleep(POLL_S)
+        finally:
+            if process.poll() is None:
                 _end(process)
-                raise SystemExit(f"{command[0]} took longer than {timeout_s:.0f} s; its output is in {output}")
-            if stop_at_row is not None and len(tail.rows) >= stop_at_row:
-                stopped = True
-                _end(process)
-                break
-            time.sleep(POLL_S)
         wall_s = time.time() - start
     tail.look()
     if process.returncode != 0 and not stopped:

@@ -4,7 +4,9 @@ import os
 import sys
 import time
 
+import psutil
 import pytest
+from bench.material import alone_in
 from bench.watch import watch
 
 WRITER = """
@@ -38,3 +40,18 @@ def test_it_ends_the_command_at_the_row_asked_for(tmp_path):
 def test_a_failing_command_shows_its_last_words(tmp_path):
     with pytest.raises(SystemExit, match="no such model"):
         watch([sys.executable, "-c", "raise SystemExit('no such model')"], output=tmp_path / "out.txt", env=os.environ)
+
+
+def test_a_second_benchmark_in_the_same_folder_is_refused(tmp_path):
+    with alone_in(tmp_path), pytest.raises(SystemExit, match="another benchmark is running"), alone_in(tmp_path):
+        pass
+    with alone_in(tmp_path):
+        pass
+
+
+def test_nothing_is_left_running_where_the_watch_is_ended(tmp_path):
+    pid_file = tmp_path / "pid"
+    child = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    with pytest.raises(SystemExit, match="took longer"):
+        watch([sys.executable, "-c", child], output=tmp_path / "out.txt", env=os.environ, timeout_s=1.5)
+    assert not psutil.pid_exists(int(pid_file.read_text()))
