@@ -79,6 +79,8 @@ def guess_shape(rows: list[Mapping[str, Any]], where: str) -> dict[str, Any]:
     if prompt in (None, *TEXT_COLUMNS) and not response and "ranking" not in shape:
         text = _first(TEXT_COLUMNS, keys)
         if text is None:
+            if not rows:
+                raise DataError(f"{where} is empty: it has no row.", "Name a file that holds data.")
             shown = ", ".join(map(str, keys[:12])) or "none"
             raise DataError(
                 f"{where}: cannot tell what its rows mean (keys: {shown}).",
