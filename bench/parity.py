@@ -20,12 +20,21 @@ from typing import Any
 import yaml
 
 from bench.material import REPOSITORY, add_material_options, alone_in, need
-from bench.report import table, write_report
+from bench.report import bullets, table, write_report
 from bench.sides import PEER_PYTHON, environment
 from bench.tokens import TokenRow, first_difference, tail_labels
 
+AVOIDED = (
+    "Tools without a system message: LLaMA-Factory leaves an empty one in front of them (two newlines too many in Qwen's format),"
+    " the vendors' templates and Luthier do not.",
+    "An empty list of tools: LLaMA-Factory writes a system message with nothing in it, Luthier writes none.",
+    "What a template writes after an end-of-turn (a newline in ChatML): LLaMA-Factory learns it, Luthier does not; counted below.",
+)
+"""Known differences that the rows keep clear of, so that others can be seen."""
+
 DATASETS = ("alpaca", "turns", "tools", "thinking")
 LISTED = REPOSITORY / "bench" / "parity.yaml"
+TOOL_FILES = ("glaive_toolcall_zh_demo.json", "glaive_toolcall_en_demo.json")
 ROWS = 6
 
 
@@ -36,7 +45,7 @@ def make_data(assets: Path, folder: Path) -> Path:
     alpaca[0]["system"] = "You answer in one sentence."
     alpaca[1]["history"] = [["Hello", "Hello! What can I do?"], ["Nothing yet", "Then I wait."]]
     turns = _read(need(assets / "data" / "smile-counsel-multiturn-zh" / "smile_sharegpt_800.json", "smile"))[:ROWS]
-    tools = _read(demo / "glaive_toolcall_zh_demo.json")[:ROWS] + _read(demo / "glaive_toolcall_en_demo.json")[:ROWS]
+    tools = [row for file in TOOL_FILES for row in [row for row in _read(demo / file) if len(row["tools"]) > 2][:ROWS]]
     thinking = [
         {"instruction": "2 + 3?", "input": "", "output": "<think>\nTwo and three are five.\n</think>\n\n5"},
         {"instruction": "2 + 4?", "input": "", "output": "6"},
@@ -47,6 +56,8 @@ def make_data(assets: Path, folder: Path) -> Path:
             "history": [["1 + 1?", "<think>\nEasy.\n</think>\n\n2"], ["2 + 2?", "4"]],
         },
     ]
+    for row in tools:
+        row["system"] = "You are a careful assistant."
     for row in (*alpaca, *thinking):
         row.setdefault("system", "")
         row.setdefault("history", [])
@@ -55,7 +66,7 @@ def make_data(assets: Path, folder: Path) -> Path:
         "columns": {"prompt": "instruction", "query": "input", "response": "output", "system": "system", "history": "history"}
     }
     sharegpt = {"formatting": "sharegpt", "columns": {"messages": "conversations"}}
-    with_tools = {"formatting": "sharegpt", "columns": {"messages": "conversations", "tools": "tools"}}
+    with_tools = {"formatting": "sharegpt", "columns": {"messages": "conversations", "tools": "tools", "system": "system"}}
     info: dict[str, Any] = {}
     for name, rows, entry in (
         ("alpaca", alpaca, history),
@@ -184,6 +195,7 @@ def measure(options: argparse.Namespace) -> int:
         print(template, result, flush=True)
     sections = [
         f"{len(rows)} templates; not equal and not explained: {len(unexplained)} ({', '.join(unexplained) or 'none'}).",
+        bullets(AVOIDED),
         table(("template", *DATASETS, "why ours differs"), rows),
     ]
     write_report(

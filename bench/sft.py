@@ -131,7 +131,8 @@ def measure(options: argparse.Namespace) -> int:
     work = options.work / "sft" / options.model
     checks = Checks()
     rows = encode("peer", model, data, "rows", work / "encoded", options.threads)
-    held_out = encode("peer", model, data, "held_out", work / "encoded", options.threads)
+    judge = "luthier" if "luthier" in sides else "peer"  # its labels: tokens that both sides learn
+    held_out = encode(judge, model, data, "held_out", work / "encoded", options.threads)
     labelled = dict.fromkeys(sides, rows)
     if "luthier" in sides:
         labelled["luthier"] = encode("luthier", model, data, "rows", work / "encoded", options.threads)
