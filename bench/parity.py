@@ -25,10 +25,10 @@ from bench.sides import PEER_PYTHON, environment
 from bench.tokens import TokenRow, first_difference, tail_labels
 
 AVOIDED = (
-    "Tools without a system message: LLaMA-Factory leaves an empty one in front of them (two newlines too many in Qwen's format),"
-    " the vendors' templates and Luthier do not.",
+    "Tools without a system message: LLaMA-Factory leaves an empty one in front of them (two newlines too many in Qwen's"
+    " format), the vendors' templates and Luthier do not.",
     "An empty list of tools: LLaMA-Factory writes a system message with nothing in it, Luthier writes none.",
-    "What a template writes after an end-of-turn (a newline in ChatML): LLaMA-Factory learns it, Luthier does not; counted below.",
+    "What a template writes after an end-of-turn (a newline in ChatML): LLaMA-Factory learns it, Luthier does not; counted.",
 )
 """Known differences that the rows keep clear of, so that others can be seen."""
 
