@@ -83,6 +83,7 @@ def test_overwriting_touches_nothing_before_start(folder: Path) -> None:
     assert listing(folder) == before
     run.start()
     assert run.read_metrics() == [] and run.checkpoints() == [] and run.status()["state"] == "running"
+    assert "loss" not in run.status()
     assert (folder / "notes.txt").read_text() == "mine"
     assert (folder / "adapter_model.safetensors").read_text() == "old weights"  # until the new model is saved
 
@@ -101,6 +102,7 @@ def test_an_interrupted_run_is_gone_on_with(folder: Path, wish: str | None) -> N
     run = Run.create(Config(output_dir=str(folder), resume_from_checkpoint=wish))
     run.start()
     assert [path.name for path in run.resume_checkpoints()] == ["step-100", "step-20", "step-10"]
+    assert run.status()["step"] == 100 and run.status()["loss"] == 1.0
     assert len(run.read_metrics()) == 3
 
 

@@ -113,7 +113,11 @@ class Run:
         """
         run, earlier = cls._prepare(config, kind)
         announced = run._announced()
-        run._begin_with(config, this_process() | {key: announced[key] for key in ("before", "detached") if key in announced})
+        whose = this_process() | {key: announced[key] for key in ("before", "detached") if key in announced}
+        before = announced.get("before") or run._status_on_disk()
+        if set(run._resume) & set(run.checkpoints()):  # it goes on, and so do its numbers
+            whose |= {key: before[key] for key in SHOWN if key in before}
+        run._begin_with(config, whose)
         if not earlier:
             run._claim()
         return run
