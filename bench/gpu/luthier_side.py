@@ -27,10 +27,11 @@ from luthier.trainer.callbacks.base import Callback, Progress
 from luthier.trainer.loop import Trainer
 from luthier.trainer.parallel import Parallel
 from luthier.types import Encoded, Segment
+from luthier.workflows.plan import plan_training
 
 
 def run(setting: Setting) -> Measured:
-    """The steps of setting; micro-batches of micro_rows * length tokens."""
+    """The steps of setting; micro-batches of micro_rows * length tokens, or as planned."""
     with tempfile.TemporaryDirectory() as folder:
         return _run(setting, Path(folder))
 
@@ -57,15 +58,31 @@ def _run(setting: Setting, folder: Path) -> Measured:
     )
     device = torch.device(setting.device)
     shape = shape_config(setting.model, tiny=setting.tiny)
-    precision = training_precision(config, Device(kind=device.type, index=device.index), torch.bfloat16 if on_gpu else None)
+    machine = (
+        Device(kind="cuda", index=device.index or 0, name=torch.cuda.get_device_name(device)) if on_gpu else Device(kind="cpu")
+    )
+    precision = training_precision(config, machine, torch.bfloat16 if on_gpu else None)
     model = make_model(shape, device, precision.param_dtype, "sdpa")
     parameters = model.num_parameters()
-    if setting.checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     adapter = ADAPTERS["lora"](config)
     net = adapter.attach(model)
     rows = random_rows(setting.kind, setting.steps * setting.samples_per_step, setting.length, shape.vocab_size)
     store = make_store(rows, folder / "store")
+    checkpointing, tokens = setting.checkpointing == "on", setting.micro_rows * setting.length
+    if setting.checkpointing == "planned":
+        plan = plan_training(
+            config,
+            model_config=shape,
+            lengths=store.lengths,
+            supervised=float(store.supervised.sum() / store.lengths.sum()),
+            samples_per_step=setting.samples_per_step,
+            device=machine,
+            precision=precision,
+            held_bytes=sum(p.numel() * p.element_size() for p in net.parameters()),
+        )
+        checkpointing, tokens = plan.gradient_checkpointing, plan.micro_batch_tokens
+    if checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     run = Run.create(config)
     record = Record(config, run)
     trainer = Trainer(
@@ -80,7 +97,7 @@ def _run(setting: Setting, folder: Path) -> Measured:
         callbacks=[record],
         parallel=Parallel(device),
         precision=precision,
-        micro_batch_tokens=setting.micro_rows * setting.length,
+        micro_batch_tokens=tokens,
         save_model=lambda folder: None,
         identity={},
     )

@@ -12,7 +12,9 @@ WARMUP_STEPS = 2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """samples_per_step: what one optimizer step learns from.  micro_rows: rows of `length` tokens that go through the model at
-    once.  kind: of bench/gpu/rows.py.  attention: of the plain loop; Luthier's own is inside segments."""
+    once.  kind: of bench/gpu/rows.py.  attention: of the plain loop; Luthier's own is inside segments.
+    checkpointing: "off", "on", or "planned": Luthier's planner chooses it, and how many tokens go through at once, as it does
+    for its users."""
 
     side: str
     model: str
@@ -23,7 +25,7 @@ class Setting:
     micro_rows: int = 2
     samples_per_step: int = 8
     steps: int = 8
-    checkpointing: bool = False
+    checkpointing: str = "off"
     rank: int = 16
     attention: str = "sdpa"
 

@@ -20,7 +20,7 @@ def run(setting: Setting) -> Measured:
     config = shape_config(setting.model, tiny=setting.tiny)
     base = make_model(config, device, dtype, setting.attention)
     measured = Measured(parameters=base.num_parameters())
-    if setting.checkpointing:
+    if setting.checkpointing == "on":
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     lora = LoraConfig(r=setting.rank, lora_alpha=2 * setting.rank, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(base, lora).train()

@@ -93,7 +93,7 @@ def main() -> int:
     parser.add_argument("--length", type=int, default=4096)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--checkpointing", default="off,on", help="gradient checkpointing: off, on, or both")
+    parser.add_argument("--checkpointing", default="off,on,planned", help="gradient checkpointing, of %(default)s")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     length = 64 if options.tiny else options.length
@@ -102,7 +102,7 @@ def main() -> int:
     runs: dict[tuple[str, str], list[Measured | str]] = {}
     for _ in range(options.rounds):
         for checkpointing in options.checkpointing.split(","):
-            for side in ("luthier", "plain"):
+            for side in ("luthier", "plain") if checkpointing != "planned" else ("luthier",):
                 setting = Setting(
                     side=side,
                     model=options.model,
@@ -113,7 +113,7 @@ def main() -> int:
                     micro_rows=options.micro_rows,
                     samples_per_step=options.samples_per_step,
                     steps=options.steps,
-                    checkpointing=checkpointing == "on",
+                    checkpointing=checkpointing,
                     attention=attention,
                 )
                 result = run_once(setting)
@@ -129,7 +129,7 @@ def main() -> int:
     measured_peak = matmul_rate(options.device, 8192 if kind == "cuda" else 512)
     checks = Checks()
     for checkpointing in options.checkpointing.split(","):
-        ours, theirs = runs["luthier", checkpointing][-1], runs["plain", checkpointing][-1]
+        ours, theirs = runs["luthier", checkpointing][-1], runs.get(("plain", checkpointing), [None])[-1]
         if isinstance(ours, Measured) and isinstance(theirs, Measured):
             check(checks, ours, theirs, kind)
     header = ("side", "tokens/s", "MFU (4N, data sheet)", "MFU (4N, measured)", "peak GiB")
