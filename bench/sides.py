@@ -72,12 +72,14 @@ def environment(threads: int, caches: Path) -> dict[str, str]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRow:
     """One optimizer step as its side logged it. time_s: seconds from the start of the command to the row on the disk.
+    cpu_s: CPU seconds used by then.
 
     tokens: real (not padding) tokens seen up to the end of this step.
     """
 
     step: int
     time_s: float
+    cpu_s: float
     loss: float
     grad_norm: float
     tokens: int
@@ -85,7 +87,8 @@ class StepRow:
 
 def read_steps(side: str, watched: Watched, output_dir: Path) -> list[StepRow]:
     """The steps of a finished training. All sides append trainer_log.jsonl, whose rows the watch has timed."""
-    times = {row["current_steps"]: at for row, at in zip(watched.rows, watched.row_times) if "loss" in row}
+    seen = zip(watched.rows, watched.row_times, watched.row_cpu_s)
+    clocks = {row["current_steps"]: (at, cpu) for row, at, cpu in seen if "loss" in row}
     if side.startswith("peer"):
         history = json.loads((output_dir / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
         rows = [{**row, "tokens_seen": row["num_input_tokens_seen"]} for row in history if "loss" in row]
@@ -94,13 +97,18 @@ def read_steps(side: str, watched: Watched, output_dir: Path) -> list[StepRow]:
         rows = [row for row in map(json.loads, lines) if "loss" in row]
     return [
         StepRow(
-            step=row["step"], time_s=times[row["step"]], loss=row["loss"], grad_norm=row["grad_norm"], tokens=row["tokens_seen"]
+            step=row["step"],
+            time_s=clocks[row["step"]][0],
+            cpu_s=clocks[row["step"]][1],
+            loss=row["loss"],
+            grad_norm=row["grad_norm"],
+            tokens=row["tokens_seen"],
         )
         for row in rows
     ]
 
 
-def steady_rate(steps: list[StepRow], warmup: int = 2) -> float:
-    """Real tokens a second from the end of step `warmup` to the end of the last."""
+def steady_rate(steps: list[StepRow], clock: str = "time_s", warmup: int = 2) -> float:
+    """Real tokens a second (clock "time_s") or a CPU second ("cpu_s") from the end of step `warmup` to the end of the last."""
     first, last = steps[warmup - 1], steps[-1]
-    return (last.tokens - first.tokens) / (last.time_s - first.time_s)
+    return (last.tokens - first.tokens) / (getattr(last, clock) - getattr(first, clock))

@@ -1,4 +1,4 @@
-"""Run a command and watch it from outside: when each row of its log reached the disk, and how much memory its processes held.
+"""Run a command and watch it from outside: when each row of its log reached the disk, what CPU time and memory it took.
 
 Enters: a command and the file to which it appends one JSON row a step. Leaves: Watched. The same clock and the same meter
 for every side. Never reaches into the process.
@@ -25,14 +25,15 @@ MEMORY_EVERY = 5
 
 @dataclass(slots=True, kw_only=True)
 class Watched:
-    """wall_s: start to end.  row_times: seconds from start at which each row of the log appeared.  peak_bytes: resident memory
-    of the process tree at its highest."""
+    """wall_s: start to end.  row_times: seconds from start at which each row of the log appeared.  row_cpu_s: CPU seconds that
+    the process tree had used by then.  peak_bytes: resident memory of the process tree at its highest."""
 
     returncode: int
     wall_s: float
     peak_bytes: int
     rows: list[dict[str, Any]] = field(default_factory=list)
     row_times: list[float] = field(default_factory=list)
+    row_cpu_s: list[float] = field(default_factory=list)
 
 
 def watch(
@@ -56,7 +57,8 @@ def watch(
         process = subprocess.Popen(
             [str(part) for part in command], stdout=sink, stderr=subprocess.STDOUT, env=dict(env), start_new_session=True
         )
-        tail, meter = _Tail(log, start), _Meter(process.pid)
+        meter = _Meter(process.pid)
+        tail = _Tail(log, start, meter)
         polls = 0
         try:
             while process.poll() is None and not stopped:
@@ -82,6 +84,7 @@ def watch(
         peak_bytes=meter.peak,
         rows=tail.rows,
         row_times=tail.times,
+        row_cpu_s=tail.cpu_s,
     )
 
 
@@ -98,11 +101,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 class _Tail:
     """Complete lines of a growing file, each with the time at which the file was last written when it was first seen."""
 
-    def __init__(self, path: Path | None, start: float):
-        self._path, self._start, self._at = path, start, 0
+    def __init__(self, path: Path | None, start: float, meter: _Meter):
+        self._path, self._start, self._meter, self._at = path, start, meter, 0
         self._rest = b""
         self.rows: list[dict[str, Any]] = []
         self.times: list[float] = []
+        self.cpu_s: list[float] = []
 
     def look(self) -> None:
         if self._path is None or not self._path.is_file():
@@ -115,29 +119,35 @@ class _Tail:
             new = file.read()
         self._at += len(new)
         *lines, self._rest = (self._rest + new).split(b"\n")
+        self._meter.look()
         for line in lines:
             self.rows.append(json.loads(line))
             self.times.append(stat.st_mtime - self._start)
+            self.cpu_s.append(self._meter.cpu_s)
 
 
 class _Meter:
-    """Resident memory of a process and all its children: the sum now, and the first process's own high-water mark."""
+    """Memory and CPU time of a process and its children. peak: of their resident memory's sum, and of the first process's own
+    high-water mark.  cpu_s: CPU seconds of those that live."""
 
     def __init__(self, pid: int):
         self._root = psutil.Process(pid)
         self._status = Path("/proc") / str(pid) / "status"
         self.peak = 0
+        self.cpu_s = 0.0
 
     def look(self) -> None:
         try:
             tree = [self._root, *self._root.children(recursive=True)]
-            total = 0
+            total, cpu_s = 0, 0.0
             for process in tree:
                 try:
                     total += process.memory_info().rss
+                    cpu_s += sum(process.cpu_times()[:2])  # user and system
                 except psutil.Error:  # it ended between the two calls
                     continue
             self.peak = max(self.peak, total, self._high_water())
+            self.cpu_s = max(self.cpu_s, cpu_s)
         except psutil.Error:
             return
 

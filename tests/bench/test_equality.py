@@ -6,7 +6,9 @@ import pytest
 from bench.equality import Checks, same_learning, same_steps
 from bench.sides import StepRow
 
-STEPS = [StepRow(step=n, time_s=float(n), loss=8.0 - n / 10, grad_norm=0.5, tokens=100 * n) for n in range(1, 6)]
+STEPS = [
+    StepRow(step=n, time_s=float(n), cpu_s=float(n), loss=8.0 - n / 10, grad_norm=0.5, tokens=100 * n) for n in range(1, 6)
+]
 FIRST = {"luthier": 7.9, "peer": 7.9}
 
 

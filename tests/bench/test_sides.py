@@ -30,14 +30,16 @@ def test_steps_are_read_from_each_sides_own_files(side, tmp_path):
         rows = [{**row, "tokens_seen": 100 * row["step"]} for row in numbers]
         (tmp_path / "metrics.jsonl").write_text(lines([*rows, {"step": 3, "eval_loss": 7.0}]))
     seen = [{"current_steps": row["step"], "loss": row["loss"]} for row in numbers] + [{"current_steps": 3, "epoch": 1.0}]
-    watched = Watched(returncode=0, wall_s=10.0, peak_bytes=1, rows=seen, row_times=[3.0, 5.0, 7.0, 7.5])
+    watched = Watched(
+        returncode=0, wall_s=10.0, peak_bytes=1, rows=seen, row_times=[3.0, 5.0, 7.0, 7.5], row_cpu_s=[4.0, 8.0, 12.0, 13.0]
+    )
     steps = read_steps(side, watched, tmp_path)
     assert [(row.step, row.time_s, row.loss, row.tokens) for row in steps] == [
         (1, 3.0, 8.0, 100),
         (2, 5.0, 7.0, 200),
         (3, 7.0, 6.0, 300),
     ]
-    assert steady_rate(steps) == 50.0
+    assert steady_rate(steps) == 50.0 and steady_rate(steps, "cpu_s") == 25.0
 
 
 def test_the_peer_gets_the_torch_that_is_pinned(tmp_path):

@@ -27,6 +27,7 @@ def test_rows_are_timed_and_memory_is_seen(tmp_path):
     gaps = [b - a for a, b in zip(watched.row_times, watched.row_times[1:])]
     assert min(gaps) > 0.2 and watched.wall_s >= watched.row_times[-1] - 0.1
     assert watched.peak_bytes > 80 * 2**20
+    assert 0 < watched.row_cpu_s[0] <= watched.row_cpu_s[-1] < watched.wall_s
 
 
 def test_it_ends_the_command_at_the_row_asked_for(tmp_path):
