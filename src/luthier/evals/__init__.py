@@ -1,0 +1,1 @@
+"""Scores of a model: of its texts against references (text.py)."""
