@@ -17,7 +17,7 @@ def read_rows(assets: Path) -> list[dict[str, str]]:
     return json.loads(need(assets / SOURCE, "alpaca_zh_demo").read_text(encoding="utf-8"))
 
 
-def make_rows(assets: Path, work: Path, count: int, held_out: int = 40) -> Path:
+def make_rows(assets: Path, work: Path, count: int, held_out: int = 16) -> Path:
     """A dataset folder of `count` training rows and, where rows are left, `held_out` others from the end of the file.
 
     More rows than the file has are its rows again with the row number in front, so that no two are equal.

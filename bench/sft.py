@@ -144,7 +144,7 @@ def measure(options: argparse.Namespace) -> int:
     rows = encode("peer", model, data, "rows", work / "encoded", options.threads)
     judge = "luthier" if "luthier" in sides else "peer"  # its labels: tokens that both sides learn
     held_out = encode(judge, model, data, "held_out", work / "encoded", options.threads)
-    labelled = dict.fromkeys(sides, rows)
+    labelled = {"peer": rows}  # as the others have them too, but for luthier
     if "luthier" in sides:
         labelled["luthier"] = encode("luthier", model, data, "rows", work / "encoded", options.threads)
         same_rows(checks, labelled["luthier"], rows)
@@ -158,7 +158,8 @@ def measure(options: argparse.Namespace) -> int:
     limit, limit_text = limit_line(options.model, rows, options.threads)
 
     reference = REFERENCE if REFERENCE in sides else sides[-1]
-    first_losses = {side: held_out_loss(model, None, labelled[side][:STEP_ROWS]) for side in sides}
+    found = {who: held_out_loss(model, None, encoded[:STEP_ROWS]) for who, encoded in labelled.items()}
+    first_losses = {side: found.get(side, found["peer"]) for side in sides}
     same_steps(checks, {side: result.steps for side, result in results.items()}, reference, count_tokens(rows), first_losses)
     after = {side: held_out_loss(model, result.adapter, held_out) for side, result in results.items()}
     same_learning(checks, held_out_loss(model, None, held_out), after, reference)
@@ -172,9 +173,7 @@ def measure(options: argparse.Namespace) -> int:
         "## The same work",
         checks.markdown(),
     ]
-    command = (
-        f"python -m bench.sft --model {options.model} --rows {options.rows} --rounds {options.rounds} --sides {options.sides}"
-    )
+    command = f"python -m bench.sft {' '.join(sys.argv[1:])}"
     write_report(options.results, f"sft-{options.model}", f"LoRA SFT on a CPU, model {options.model}", sections, command)
     return 0 if checks.passed else 1
 
