@@ -362,6 +362,8 @@ def test_runs_are_found_from_anywhere_and_forgotten_when_deleted(tmp_path: Path,
 def test_runs_below_saves_are_found_without_being_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished(tmp_path / "saves" / "Qwen3" / "lora" / "train_1")
     runs.Pointers("runs").forget(run.folder)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     assert known_runs() == []
     monkeypatch.chdir(tmp_path)
     assert [each.folder for each in known_runs()] == [run.folder]
