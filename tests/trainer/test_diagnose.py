@@ -6,7 +6,7 @@ Curves are made by hand from formulas; noise is multiplicative and skewed (gamma
 import numpy as np
 import pytest
 
-from luthier.trainer.diagnose import RULES, read_curve
+from luthier.trainer.diagnose import read_curve
 from luthier.trainer.reading import nice, texts
 
 FACTS = {"learning_rate": 5e-4, "num_train_epochs": 3}
@@ -219,6 +219,28 @@ def test_noisy() -> None:
     assert found.get("noisy", 0) >= 17, found
 
 
+def epochs(mean: np.ndarray, per_epoch: int, seed: int) -> list[dict]:
+    """Each epoch reads the same few batches, very unlike one another, in another order."""
+    rng = np.random.default_rng(seed)
+    batches = rng.gamma(4, 0.25, per_epoch)
+    made = []
+    for number, level in enumerate(mean):
+        for place, batch in enumerate(rng.permutation(batches) / batches.mean()):
+            step = number * per_epoch + place + 1
+            made.append({"step": step, "epoch": step / per_epoch, "loss": float(level * batch * rng.gamma(100, 0.01))})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("mean", "rule"), [([5.4, 4.4, 3.2, 2.2, 2.1, 2.1, 2.1, 2.1], "converged"), (8 * 0.8 ** np.arange(8), "still_falling")]
+)
+def test_epochs_are_compared_with_one_another_where_batches_differ_much(mean, rule: str) -> None:
+    found = [read_curve(epochs(np.array(mean), 12, seed), FACTS).rule for seed in SEEDS]
+    assert found.count(rule) >= 16 and found.count("noisy") <= 3, found
+    points_alone = [{key: row[key] for key in ("step", "loss")} for row in epochs(np.array(mean), 12, 0)]
+    assert read_curve(points_alone, FACTS).rule == "noisy"
+
+
 def test_nothing_logged_and_missing_facts() -> None:
     assert read_curve([], {}).rule == "nothing_logged"
     t = course()
@@ -228,7 +250,6 @@ def test_nothing_logged_and_missing_facts() -> None:
 
 
 def test_readings_are_whole_sentences_in_both_languages_and_plain_numbers() -> None:
-    assert len(RULES) >= 9
     for name, text in texts().items():
         assert text["en"].endswith((".", "}")) and text["zh"].endswith(("。", "}")), name
     reading = read_curve(rows(good(course())), FACTS)

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from luthier.trainer.curve import Array, Trend, median_error, noise, rolling_median, spikes, steps_to_settle, trend
+from luthier.trainer.curve import Array, median_error, noise, rolling_median, spikes, steps_to_settle, trend
 from luthier.trainer.reading import Reading, rate_words, round_steps, say
+from luthier.trainer.series import Series, Tail, series_of
 
 THRESHOLDS = {
     "min_points": 6,  # log points below which no curve is read
@@ -40,6 +41,7 @@ THRESHOLDS = {
     "fallen_errors": 1.5,
     "flat_first": 0.1,  # only if the first point lies in this share of the run: later ones have missed the fall
     "memorised": 0.05,  # nats a token
+    "level": 0.3,  # nats: a smaller loss counts as this much when a change is taken as a share of it
     "spike": 0.5,  # height above the level around it, as a share of that level,
     "spike_errors": 8.0,
     "settled": 0.02,  # "train longer" aims at this distance from the limit
@@ -48,21 +50,27 @@ THRESHOLDS = {
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """What the rules look at. width: points of a rolling median.  sigma: noise of one training point.
+    """What the rules look at. width: points of a rolling median.  sigma: noise of one log point.
 
-    clock: the learning rate added up over the steps, scaled so that it ends at the last step. A curve that flattens only
-    because the schedule ends is still straight against it.
+    judged: the series that tells how it goes at the end: the eval loss where there are two of it, else of the epochs' means and
+    the log points the one that scatters less.
     """
 
-    steps: Array
-    clock: Array
-    loss: Array
-    eval_steps: Array
-    eval_clock: Array
-    eval_loss: Array
+    points: Series
+    evaluations: Series
+    judged: Series
+    tail: Tail
     width: int
     sigma: float
     facts: Mapping[str, Any]
+
+    @property
+    def steps(self) -> Array:
+        return self.points.steps
+
+    @property
+    def loss(self) -> Array:
+        return self.points.values
 
     @property
     def last(self) -> float:
@@ -80,11 +88,18 @@ def read_curve(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> R
     rows: {"step", "loss"} of log points, {"step", "eval_loss"} of evaluations; a loss of None was not a number.
     facts: what is known of learning_rate, num_train_epochs or max_steps, total_steps, loss_is_nan.
     """
-    curves = _curves(rows, facts)
-    if _is_nan(rows, facts):
-        return say("nan", _blown(curves, facts), rule="diverging")
-    if not len(curves.steps):
+    series = series_of(rows)
+    points = series["points"]
+    if facts.get("loss_is_nan") or any("loss" in row and row["loss"] is None for row in rows):
+        steps = points.steps[-1] if len(points.steps) else 0.0
+        return say("nan", {"steps": steps}, rule="diverging", **rate_words(facts, 1 / 5))
+    if not len(points.steps):
         return say("nothing_logged", {})
+    if not points.values.any():
+        return say("nothing_supervised", {"steps": points.steps[-1]}, rule="no_learning")
+    if len(points.steps) < THRESHOLDS["min_points"] or points.steps[-1] < THRESHOLDS["min_steps"]:
+        return _too_few(points)
+    curves = _curves(series, facts)
     first = next((reading for rule in RULES if (reading := rule(curves)) is not None), None) or _settled(curves)
     lesser = (
         () if first.rule in FINAL else tuple(r for rule in (memorising, spike) if (r := rule(curves)) and r.rule != first.rule)
@@ -93,28 +108,6 @@ def read_curve(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> R
 
 
 # ---- rules: each returns what it has to say, or None -----------------------------------------------------------------
-
-
-def nothing_supervised(curves: Curves) -> Reading | None:
-    return say("nothing_supervised", {"steps": curves.steps[-1]}, rule="no_learning") if not curves.loss.any() else None
-
-
-def too_few_steps(curves: Curves) -> Reading | None:
-    """Too few points for a line with an error; says which logging_steps would give about thirty of them."""
-    points, steps = len(curves.loss), float(curves.steps[-1])
-    if points >= THRESHOLDS["min_points"] and steps >= THRESHOLDS["min_steps"]:
-        return None
-    return _too_few(curves)
-
-
-def _too_few(curves: Curves) -> Reading:
-    points, steps = len(curves.loss), float(curves.steps[-1])
-    every = max(int(steps // 30), 1)
-    if steps < THRESHOLDS["min_steps"] or points > steps / 2:
-        advice = "Train more steps: more epochs, or fewer samples a step.", "请增加训练步数：增加轮数，或减少每步样本数。"
-    else:
-        advice = f"Set logging_steps={every}.", f"请设置 logging_steps={every}。"
-    return say("too_few_steps", {"points": points, "steps": steps}, advice_en=advice[0], advice_zh=advice[1])
 
 
 def diverging(curves: Curves) -> Reading | None:
@@ -135,7 +128,7 @@ def diverging(curves: Curves) -> Reading | None:
 
 def overfitting(curves: Curves) -> Reading | None:
     """The eval loss has turned and risen, by more than it scatters."""
-    values = curves.eval_loss
+    values = curves.evaluations.values
     if len(values) < 2:
         return None
     best, last = int(values.argmin()), len(values) - 1
@@ -148,7 +141,7 @@ def overfitting(curves: Curves) -> Reading | None:
     scatter = noise(values) if len(values) >= 6 else 0.0
     if not (turned and lasting and values[-1] - values[best] > THRESHOLDS["overfitting_errors"] * scatter):
         return None
-    step = float(curves.eval_steps[best])
+    step = float(curves.evaluations.steps[best])
     numbers = {"best": values[best], "best_step": step, "last": values[-1], "rise_percent": 100 * rise}
     epochs = curves.facts.get("num_train_epochs")
     total = curves.facts.get("total_steps") or curves.steps[-1]
@@ -189,38 +182,37 @@ def memorising(curves: Curves) -> Reading | None:
     """Almost no training loss is left, and the eval loss, where there is one, does not show the same."""
     if curves.last >= THRESHOLDS["memorised"]:
         return None
-    if len(curves.eval_loss) and curves.eval_loss[-1] < max(2 * THRESHOLDS["memorised"], 3 * curves.last):
+    if len(curves.evaluations.values) and curves.evaluations.values[-1] < max(2 * THRESHOLDS["memorised"], 3 * curves.last):
         return None
     return say("memorising", {"last": curves.last})
 
 
 def slow(curves: Curves) -> Reading | None:
     """A small fall that has not begun to bend, against the learning rate added up: each step does too little."""
-    is_eval, _, clock, values = _judged(curves)
-    if len(values) < (6 if is_eval else 20):
+    judged = curves.judged
+    if len(judged.values) < (20 if judged.kind == "points" else 6):
         return None
-    split = int((clock < clock[-1] * (1 - THRESHOLDS["tail"])).sum())
-    if split < 3 or len(values) - split < 3:
+    head, tail = judged.split(THRESHOLDS["tail"])
+    if min(len(head.values), len(tail.values)) < 3:
         return None
-    head, tail = trend(clock[:split], values[:split]), trend(clock[split:], values[split:])
-    whole = trend(clock, values)
-    head_rate, tail_rate = head.change / (clock[split - 1] - clock[0]), tail.change / (clock[-1] - clock[split])
-    fall = -whole.change / max(abs(whole.end), THRESHOLDS["memorised"])
-    is_falling = -tail.change > THRESHOLDS["falling_errors"] * tail.half_width
-    is_straight = head_rate < 0 and tail_rate / head_rate > THRESHOLDS["straight"]
+    whole, before, after = (trend(part.clock, part.values) for part in (judged, head, tail))
+    rates = [line.change / (part.clock[-1] - part.clock[0]) for line, part in ((before, head), (after, tail))]
+    fall = -whole.change / max(abs(whole.end), THRESHOLDS["level"])
+    is_falling = -after.change > THRESHOLDS["falling_errors"] * after.half_width
+    is_straight = rates[0] < 0 and rates[1] / rates[0] > THRESHOLDS["straight"]
     if not (is_falling and is_straight and THRESHOLDS["fallen"] < fall < THRESHOLDS["slow"]):
         return None
-    numbers = {"first": values[0], "last": whole.end, "fall_percent": 100 * fall, "bend": tail_rate / head_rate}
-    return say("slow", numbers, **_which({"is_eval": is_eval, "give": 0.0}), **rate_words(curves.facts, 3))
+    numbers = {"first": whole.end - whole.change, "last": whole.end, "fall_percent": 100 * fall, "bend": rates[1] / rates[0]}
+    return say("slow", numbers, **_which(curves), **rate_words(curves.facts, 3))
 
 
 def still_falling(curves: Curves) -> Reading | None:
     """The eval loss decides where there is one; else the training loss."""
-    tail = _tail(curves)
-    sure = tail["fall"] > THRESHOLDS["falling_errors"] * tail["give"]
-    if tail["fall"] < THRESHOLDS["eval_falling" if tail["is_eval"] else "falling"] or not sure:
+    tail = curves.tail
+    sure = tail.fall > THRESHOLDS["falling_errors"] * tail.give
+    if tail.fall < THRESHOLDS["eval_falling" if tail.kind == "eval" else "falling"] or not sure:
         return None
-    return say("still_falling", _tail_numbers(tail), **_which(tail), **_longer_words(curves))
+    return say("still_falling", _tail_numbers(tail), **_which(curves), **_longer_words(curves))
 
 
 def spike(curves: Curves) -> Reading | None:
@@ -237,18 +229,15 @@ def spike(curves: Curves) -> Reading | None:
 
 def noisy(curves: Curves) -> Reading | None:
     """The last part cannot be judged: because the points scatter, or because they are few."""
-    tail = _tail(curves)
     share = curves.sigma / max(abs(curves.last), 1e-9)
-    if tail["is_eval"] or tail["give"] <= THRESHOLDS["uncertain"]:
+    if curves.tail.kind == "eval" or curves.tail.give <= THRESHOLDS["uncertain"]:
         return None
-    return (
-        say("noisy", _tail_numbers(tail) | {"noise_percent": 100 * share}) if share > THRESHOLDS["noisy"] else _too_few(curves)
-    )
+    if share < THRESHOLDS["noisy"]:
+        return _too_few(curves.points)
+    return say("noisy", _tail_numbers(curves.tail) | {"noise_percent": 100 * share})
 
 
 RULES: tuple[Callable[[Curves], Reading | None], ...] = (
-    nothing_supervised,
-    too_few_steps,
     diverging,
     overfitting,
     no_learning,
@@ -267,71 +256,64 @@ FINAL = ("too_few_steps", "no_learning")
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _curves(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> Curves:
-    def points(key: str) -> tuple[Array, Array]:
-        found = [(row["step"], row[key]) for row in rows if isinstance(row.get(key), int | float)]
-        array = np.array(found, dtype=np.float64).reshape(-1, 2)
-        return array[:, 0], array[:, 1]
+def _curves(series: Mapping[str, Series], facts: Mapping[str, Any]) -> Curves:
+    def tail(each: Series) -> Tail:
+        return each.tail(THRESHOLDS["tail"], floor=THRESHOLDS["level"])
 
-    (steps, loss), (eval_steps, eval_loss), (_, rates) = points("loss"), points("eval_loss"), points("learning_rate")
-    clock = steps
-    if len(rates) == len(steps) and len(steps) and rates.any():
-        clock = np.cumsum(rates * np.diff(steps, prepend=0.0))
-        clock = clock * steps[-1] / clock[-1]
-    eval_clock = np.interp(eval_steps, [0.0, *steps], [0.0, *clock])
-    width = min(max(len(loss) // 10, 3), max(len(loss), 1))
-    return Curves(steps, clock, loss, eval_steps, eval_clock, eval_loss, width, noise(loss), facts)
+    points, evaluations = series["points"], series["eval"]
+    steady = [each for name, each in series.items() if name != "eval"]
+    judged = evaluations if len(evaluations.values) >= 2 else min(steady, key=lambda each: tail(each).half_width)
+    width = max(len(points.values) // 10, 3)
+    return Curves(points, evaluations, judged, tail(judged), width, noise(points.values), facts)
 
 
-def _judged(curves: Curves) -> tuple[bool, Array, Array, Array]:
-    """(is it the eval loss, steps, clock, values): the eval loss where there are two of it, else the training loss."""
-    if len(curves.eval_loss) >= 2:
-        return True, curves.eval_steps, curves.eval_clock, curves.eval_loss
-    return False, curves.steps, curves.clock, curves.loss
-
-
-def _tail(curves: Curves) -> dict[str, float]:
-    """Fall over the tail and half of its 95 % interval, both as shares of the loss at the end. Of two to four evaluations only
-    the last two count, without an interval."""
-    is_eval, steps, clock, values = _judged(curves)
-    if is_eval and len(values) < 5:
-        count, line = 2, Trend(float(values[-1] - values[-2]), 0.0, float(values[-1]))
+def _too_few(points: Series) -> Reading:
+    """Says which logging_steps would give about thirty points, or that the run is too short for any."""
+    count, steps = len(points.values), float(points.steps[-1])
+    if steps < THRESHOLDS["min_steps"] or count > steps / 2:
+        en, zh = "Train more steps: more epochs, or fewer samples a step.", "请增加训练步数：增加轮数，或减少每步样本数。"
     else:
-        begin = clock[-1] * (1 - THRESHOLDS["tail"])
-        count = max(int((clock >= begin).sum()), 4 if is_eval else int(THRESHOLDS["min_points"]))
-        line = trend(clock[-count:], values[-count:])
-    level = max(abs(line.end), THRESHOLDS["memorised"])
-    share = float(steps[-1] - steps[-count]) / max(float(steps[-1]), 1.0)
-    return {"fall": -line.change / level, "give": line.half_width / level, "last": line.end, "share": share, "is_eval": is_eval}
+        every = max(int(steps // 30), 1)
+        en, zh = f"Set logging_steps={every}.", f"请设置 logging_steps={every}。"
+    return say("too_few_steps", {"points": count, "steps": steps}, advice_en=en, advice_zh=zh)
 
 
-def _tail_numbers(tail: Mapping[str, float]) -> dict[str, float]:
+def _tail_numbers(tail: Tail) -> dict[str, float]:
     return {
-        "fall_percent": 100 * tail["fall"],
-        "change_percent": -100 * tail["fall"],
-        "give_percent": 100 * tail["give"],
-        "tail_percent": 100 * tail["share"],
-        "last": tail["last"],
+        "before": tail.last - tail.change,
+        "last": tail.last,
+        "half_width": tail.half_width,
+        "fall_percent": 100 * tail.fall,
+        "give_percent": 100 * tail.give,
+        "tail_percent": 100 * tail.share,
     }
 
 
-def _which(tail: Mapping[str, float]) -> dict[str, str]:
-    en, zh = ("eval loss", "验证损失") if tail["is_eval"] else ("training loss", "训练损失")
-    give = f"{100 * tail['give']:.1f}"
-    words = (f" (give or take {give})", f"（误差 ±{give}）") if tail["give"] else ("", "")
+def _which(curves: Curves) -> dict[str, str]:
+    """The name of what was judged, and how sure its last part is."""
+    en, zh = ("eval loss", "验证损失") if curves.judged.kind == "eval" else ("training loss", "训练损失")
+    give = f"{curves.tail.half_width:.2g}"
+    words = (f" (give or take {give})", f"（误差 ±{give}）") if curves.tail.half_width else ("", "")
     return {"which_en": en, "which_zh": zh, "give_en": words[0], "give_zh": words[1]}
 
 
 def _settled(curves: Curves) -> Reading:
-    tail = _tail(curves)
-    values = curves.eval_loss if tail["is_eval"] else curves.loss
-    first = float(np.median(values[: 1 if tail["is_eval"] else curves.width]))
-    return say("converged", _tail_numbers(tail) | {"first": first}, **_which(tail))
+    """None of the rules fired. Where the noise could hide a fall that matters, that is said too."""
+    tail = curves.tail
+    first = float(curves.judged.values[0] if tail.kind != "points" else np.median(curves.loss[: curves.width]))
+    possible = tail.fall + tail.give
+    end = "More of the same would gain little.", "继续训练收益不大。"
+    if possible > 2 * THRESHOLDS["falling"]:
+        end = (
+            f"The noise could hide a fall of up to {100 * possible:.0f} % there; more training would gain no more than that.",
+            f"噪声可能掩盖其中不超过 {100 * possible:.0f} % 的下降；继续训练的收益不会超过它。",
+        )
+    return say("converged", _tail_numbers(tail) | {"first": first}, **_which(curves), end_en=end[0], end_zh=end[1])
 
 
 def _longer_words(curves: Curves) -> dict[str, str]:
     """How many more steps, from the limit that the curve seems to go to: at least a quarter, at most twice the run again."""
-    is_eval, _, clock, values = _judged(curves)
+    clock, values = curves.judged.clock, curves.judged.values
     begin = len(clock) // 4
     more = steps_to_settle(clock[begin:], values[begin:], THRESHOLDS["settled"]) if len(clock) - begin >= 4 else None
     done = float(curves.steps[-1])
@@ -342,14 +324,6 @@ def _longer_words(curves: Curves) -> dict[str, str]:
     if now:
         target = math.ceil(now * (done + more) / done)
         en, zh = f"{en} ({key}={target})", f"{zh}（{key}={target}）"
-    if not is_eval:
+    if curves.judged.kind != "eval":
         en, zh = f"{en}, and set val_size to see when it begins to over-fit", f"{zh}，并设置 val_size 以观察何时开始过拟合"
     return {"longer_en": en, "longer_zh": zh}
-
-
-def _is_nan(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> bool:
-    return bool(facts.get("loss_is_nan")) or any("loss" in row and row["loss"] is None for row in rows)
-
-
-def _blown(curves: Curves, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {"steps": float(curves.steps[-1]) if len(curves.steps) else 0.0} | rate_words(facts, 1 / 5)
