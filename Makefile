@@ -1,13 +1,14 @@
 # make quickstart   from nothing to a fine-tuned model (sets up .venv by itself)
 # make test         the fast tests          make test-slow   the slow ones too
-# make check        style, types, floors    make bench       against LLaMA-Factory, in an environment of its own
-# make starter      makes the starter model again            make docs   generated pages
+# make check        style and floors        make docs        the generated pages
+# make bench        beside LLaMA-Factory (which gets an environment of its own)      make bench-parity   its token ids and labels
+# make starter      makes the starter model again
 
 PYTHON ?= python3.11
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: install quickstart test test-slow check bench bench-env docs starter clean
+.PHONY: install quickstart test test-slow check bench bench-parity docs starter clean
 
 install: $(READY)
 
@@ -30,6 +31,22 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest tests/test_floors.py
+
+BENCH_READY = .bench-venv/.ready
+
+$(BENCH_READY): $(READY) bench/peer/requirements.txt
+	$(BIN)/python -m bench.setup_peer
+	touch $(BENCH_READY)
+
+bench: $(BENCH_READY)
+	$(BIN)/python -m bench.startup
+	$(BIN)/python -m bench.first_step
+	$(BIN)/python -m bench.sft --model small
+	$(BIN)/python -m bench.sft --model large
+	$(BIN)/python -m bench.data
+
+bench-parity: $(BENCH_READY)
+	$(BIN)/python -m bench.parity
 
 starter: $(READY)
 	$(BIN)/python -m recipes.starter.build
