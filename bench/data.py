@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.encode import encode_command, run_encode
-from bench.machine import describe, load_per_core
+from bench.machine import describe, busy
 from bench.material import add_material_options, alone_in
 from bench.models import make_model
 from bench.report import bullets, table, verdict, write_report
@@ -181,7 +181,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> None:
-    load = load_per_core()
+    load = busy()
     model = make_model(options.model, options.assets, options.work)
     sections = [bullets(describe(options.threads, load, PEER_PYTHON))]
     sections += [PARTS[part](options, model) for part in options.parts.split(",")]

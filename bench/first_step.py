@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from statistics import median
 
-from bench.machine import describe, load_per_core
+from bench.machine import describe, busy
 from bench.material import add_material_options, alone_in
 from bench.models import make_model
 from bench.report import bullets, table, write_report
@@ -51,7 +51,7 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> None:
     model = make_model(options.model, options.assets, options.work)
     data = make_rows(options.assets, options.work, options.rows)
-    load = load_per_core()
+    load = busy()
     sides = ("luthier", "peer")
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for turn in range(options.rounds + 1):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-LOAD_LIMIT = 0.3
-"""A machine with more runnable processes a core than this, before a benchmark starts, is not idle."""
+LOAD_LIMIT = 0.15
+"""A machine whose cores are busier than this, before a benchmark starts, is not idle."""
 
 OURS = ("luthier", "torch", "transformers", "peft", "tokenizers")
 THEIRS = ("llamafactory", "torch", "transformers", "peft", "trl", "accelerate", "tokenizers", "datasets")
@@ -25,15 +25,15 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def load_per_core() -> float:
-    """Runnable processes a core over the last minute."""
-    return os.getloadavg()[0] / (os.cpu_count() or 1)
+def busy() -> float:
+    """Share of the processors' time in use, 0 to 1, over three seconds from now."""
+    return psutil.cpu_percent(interval=3) / 100
 
 
 def describe_load(load: float) -> str:
     if load <= LOAD_LIMIT:
-        return f"load before the start {load:.2f} a core: idle"
-    return f"load before the start {load:.2f} a core: NOT IDLE, the figures are preliminary"
+        return f"load before the start {load:.0%}: idle"
+    return f"load before the start {load:.0%}: NOT IDLE, the figures are preliminary"
 
 
 def versions(names: tuple[str, ...]) -> str:

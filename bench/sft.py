@@ -21,7 +21,7 @@ from bench.encode import encode
 from bench.equality import Checks, same_learning, same_rows, same_steps
 from bench.judge import held_out_loss
 from bench.limit import lora_flops, matmul_rate
-from bench.machine import describe, load_per_core
+from bench.machine import describe, busy
 from bench.material import add_material_options, alone_in
 from bench.models import SHAPES, make_model
 from bench.report import bullets, table, verdict, write_report
@@ -149,7 +149,7 @@ def measure(options: argparse.Namespace) -> int:
         labelled["luthier"] = encode("luthier", model, data, "rows", work / "encoded", options.threads)
         same_rows(checks, labelled["luthier"], rows)
 
-    load = load_per_core()
+    load = busy()
     results = {side: Results() for side in sides}
     for _ in range(options.rounds):
         for side in sides:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from statistics import median
 
-from bench.machine import describe, load_per_core
+from bench.machine import describe, busy
 from bench.material import add_material_options, alone_in
 from bench.report import bullets, table, verdict, write_report
 from bench.sides import LUTHIER, PEER, PEER_PYTHON, environment
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> None:
-    load = load_per_core()
+    load = busy()
     env = environment(threads=1, caches=options.work / "startup")
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for turn in range(options.rounds + 1):
