@@ -49,8 +49,8 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", **extra}
 
 
-def run(command: list[str], timeout_s: float = 240, **extra: str) -> subprocess.CompletedProcess:
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment(**extra))
+def run(command: list[str], timeout_s: float = 240, cwd: Path | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=cwd, env=environment(**extra))
 
 
 TIMES = {"elapsed_s", "tokens_per_second", "eval_runtime"}

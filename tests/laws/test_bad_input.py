@@ -44,7 +44,7 @@ def refused(keys: dict[str, object] | list, tmp_path: Path, capsys) -> str:
     assert cli.main(["train", str(config)]) == 2
     said = capsys.readouterr().err
     assert "Error: " in said and "Traceback" not in said and len(said.splitlines()) < 24, said
-    assert {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()} == before
+    assert {file: file.read_bytes() for file in before} == before
     return said
 
 
@@ -74,7 +74,7 @@ def test_settings(mistake, keys, tmp_path, capsys):
 
 
 ROWS = {
-    "a column that is not there": (json.dumps([{"question": "a", "answer": "b"}]), ["rows.json", "question", "columns"]),
+    "a column that is not there": (json.dumps([{"title": "a", "stars": 5}]), ["rows.json", "title", "columns"]),
     "a broken row": ('[{"instruction": "a", "output": "b"},\n {"instruction": "a", "output" "b"}]', ["rows.json", "line 2"]),
     "an empty file": ("", ["rows.json", "empty"]),
     "no rows": ("[]", ["rows.json"]),

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.laws.commands import tensors
+from tests.laws.commands import run, tensors
 
 REPOSITORY = Path(__file__).parents[2]
 TRAIN = """
@@ -85,9 +84,8 @@ def mixed(flags: str, folder: Path, job: str) -> list[str]:
 
 
 def luthier(verb: str, words: list[str], folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "luthier", verb, *words], cwd=folder, capture_output=True, text=True, timeout=400
-    )
+    command = [sys.executable, "-m", "luthier", verb, *words]
+    done = run(command, timeout_s=400, cwd=folder, XDG_CACHE_HOME=str(folder / "cache"))
     assert done.returncode == 0, f"{verb} {words}\n{done.stderr}"
 
 
@@ -138,8 +136,8 @@ def test_the_recipe_lifts_the_score_of_its_identity_rows(documented):
 @pytest.mark.parametrize("form", ["as_yaml", "as_json", "mixed"])
 def test_every_form_does_the_same_work(documented, form):
     expected, found = documented["as_flags"] / "saves", documented[form] / "saves"
-    for run in ("lora/sft", "lora/export", "Qwen3-0.6B-Thinking/lora/train_1"):
-        one, other = tensors(expected / run), tensors(found / run)
-        assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one), run
+    for saved in ("lora/sft", "lora/export", "Qwen3-0.6B-Thinking/lora/train_1"):
+        one, other = tensors(expected / saved), tensors(found / saved)
+        assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one), saved
     predictions = Path("lora/sft/generated_predictions.jsonl")
     assert (expected / predictions).read_text() == (found / predictions).read_text()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ JOBS = {"pt-full": TEXT | FULL, "pt-lora": TEXT | LORA, "sft-full": TALK | FULL,
 
 
 def luthier(verb: str, **keys: object) -> str:
-    done = run(["luthier", verb, *(f"{key}={value}" for key, value in keys.items())])
+    done = run([sys.executable, "-m", "luthier", verb, *(f"{key}={value}" for key, value in keys.items())])
     assert done.returncode == 0, done.stderr
     return done.stderr
 
