@@ -27,8 +27,8 @@ def command(argv: list[str]) -> int:
     """luthier train CONFIG.yaml|CONFIG.json [key=value ...] [--key value ...] [--detach] [--json]
 
     Trains a model (stages pt, sft ...). Settings come from the file, then from the words after it; later ones win.
-    `luthier config explain KEY` tells what a key means. With do_predict (and without do_train) it answers the dataset instead;
-    with both it trains first.
+    `luthier config explain KEY` tells what a key means. With do_predict or do_eval and without do_train it answers the dataset
+    or measures the loss on eval_dataset instead; with do_train it trains first.
 
       --detach   train in the background: the command returns at once and the run outlives the shell
       --json     print the results as JSON at the end (or, with --detach, the folder and the process)
@@ -46,17 +46,16 @@ def command(argv: list[str]) -> int:
     config = load_config(words)
     if not (config.do_train or config.do_eval or config.do_predict):  # "luthier train" says it already
         config = load_config([*words, "do_train=true"])
-    predicts_only = (config.do_predict or config.do_eval) and not config.do_train
-    kind = "predict" if predicts_only else "train"
+    kind = "train" if config.do_train else "eval" if config.do_eval else "predict"
     if "--detach" in flags:
         return _detach(config, words, kind, as_json="--json" in flags)
-    if predicts_only:
-        return _predict(config, as_json="--json" in flags)
+    if kind != "train":
+        return _score(config, as_json="--json" in flags)
     from luthier.workflows.train import train
 
     run = train(config)
     status = run.status()
-    if status["state"] == "finished" and config.do_predict and _predict(trained(config, run)):
+    if status["state"] == "finished" and config.do_predict and _score(trained(config, run), as_json=False):
         return 130
     _say_ending(config, run)
     if "--json" in flags:
@@ -68,7 +67,9 @@ def command(argv: list[str]) -> int:
 
 def trained(config: Config, run: Run) -> Config:
     """The configuration that answers with what run has trained: its adapter on the same base, or its model."""
-    changes: dict[str, object] = {"output_dir": str(run.folder), "overwrite_output_dir": True, "resume_from_checkpoint": None}
+    changes: dict[str, object] = {
+        "output_dir": str(run.folder), "overwrite_output_dir": True, "resume_from_checkpoint": None, "do_eval": False,
+    }  # fmt: skip
     if config.finetuning_type in ("lora", "oft"):
         before = config.adapter_name_or_path or []
         kept = before if config.create_new_adapter else before[:-1]  # else the last one was trained further
@@ -96,13 +97,23 @@ def _say_ending(config: Config, run: Run) -> None:
         log.info("  %-14sluthier %s --%s %s%s", what, verb, key, folder, f" {rest}" if rest else "")
 
 
-def _predict(config: Config, as_json: bool = False) -> int:
-    from luthier.workflows.predict import predict
+def _score(config: Config, as_json: bool) -> int:
+    """Evaluate and predict, as far as asked for, without training."""
+    figures: dict[str, object] = {}
+    if config.do_eval:
+        from luthier.workflows.evaluate import evaluate
 
-    figures = predict(config)
+        figures |= evaluate(config)
+    if config.do_predict:
+        from luthier.workflows.predict import predict
+
+        answers = predict(config)
+        if not answers:
+            return 130  # it was stopped
+        figures |= answers
     if as_json:
         print(json.dumps(figures, ensure_ascii=False))
-    return 0 if figures else 130  # none where it was stopped
+    return 0
 
 
 def _detach(config: Config, words: list[str], kind: str, as_json: bool) -> int:
@@ -116,10 +127,10 @@ def _detach(config: Config, words: list[str], kind: str, as_json: bool) -> int:
             )
         return process.pid
 
-    if kind == "predict" and not config.output_dir:
-        from luthier.workflows.predict import output_folder
+    if kind != "train" and not config.output_dir:
+        from luthier.workflows.folders import output_folder
 
-        config = config.model_copy(update={"output_dir": output_folder(config)})
+        config = config.model_copy(update={"output_dir": output_folder(config, kind)})
     run = Run.announce(config, kind, start)
     folder, pid = shown_path(run.folder), run.status()["pid"]
     if as_json:

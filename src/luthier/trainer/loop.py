@@ -23,6 +23,7 @@ from luthier.errors import CheckpointError, TrainingError
 from luthier.runs import Run
 from luthier.trainer import checkpoint as checkpoints
 from luthier.trainer.callbacks.base import Callback, Progress
+from luthier.trainer.evaluation import evaluate
 from luthier.trainer.memory import is_out_of_memory, peak_memory_bytes
 from luthier.trainer.optimizers import make_optimizer
 from luthier.trainer.parallel import Parallel
@@ -71,6 +72,7 @@ class Trainer:
         micro_batch_tokens: int,
         save_model: Callable[[Path], None],
         identity: Mapping[str, Any],
+        resume_from: Path | None = None,
         stop_asked: Callable[[], bool] = lambda: False,
     ):
         self.config = config
@@ -86,6 +88,7 @@ class Trainer:
         self.schedule = make_schedule(self.optimizer, config, self.progress.total_steps)
         self._learning = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._scaler = torch.amp.GradScaler(parallel.device.type, enabled=precision.grad_scaler)
+        self._resume_from = resume_from
         self._window = Window()
         self._evaluations_without_gain = 0
         self._elapsed_s = 0.0
@@ -102,7 +105,9 @@ class Trainer:
         Raises TrainingError where the loss is no number any more or one sample does not fit the memory.
         """
         progress = self.progress
-        self._resume()
+        self._began = time.perf_counter()
+        if self._resume_from is not None:
+            self._restore(self._resume_from)
         self._call("on_train_begin")
         first_step, began = progress.step, time.perf_counter()
         tokens_before = progress.tokens_seen
@@ -242,44 +247,22 @@ class Trainer:
 
     # ---- evaluating ---------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Mean loss over each evaluation set: eval_loss, or eval_<name>_loss and their mean where there are several."""
-        self.scorer.eval()
-        tokens = self.micro_batch_tokens * 2  # no gradients are kept
-        groups = {name: loader.groups(tokens) for name, loader in self.evaluations.items()}
-        self._call("on_evaluate_begin", sum(map(len, groups.values())))
-        began, done, metrics = time.perf_counter(), 0, {}
-        for name, loader in self.evaluations.items():
-            prefix = "eval" if len(self.evaluations) == 1 else f"eval_{name}"
-            sums: dict[str, list[float]] = {"loss": [0.0, 0.0]}
-            for number, group in enumerate(groups[name]):
-                done += 1
-                if number % self.parallel.world_size == self.parallel.rank:
-                    self._add_evaluation(sums, loader, group)
-                self._call("on_evaluate_step", done)
-            flat = self.parallel.sum_numbers([x for pair in sums.values() for x in pair])
-            for i, key in enumerate(sums):
-                if key == "loss" or self.config.compute_accuracy:
-                    metrics[f"{prefix}_{key}"] = flat[2 * i] / max(1.0, flat[2 * i + 1])
-        if len(self.evaluations) > 1:
-            losses = [metrics[f"eval_{name}_loss"] for name in self.evaluations]
-            metrics["eval_loss"] = sum(losses) / len(losses)
-        if self.stage.name == "pt":
-            metrics["eval_perplexity"] = math.exp(min(metrics["eval_loss"], 700.0))
-        metrics["eval_runtime"] = round(time.perf_counter() - began, 3)
+        metrics = evaluate(
+            self.stage,
+            self.scorer,
+            self.evaluations,
+            parallel=self.parallel,
+            precision=self.precision,
+            max_tokens=self.micro_batch_tokens * 2,  # no gradients are kept
+            with_accuracy=self.config.compute_accuracy,
+            on_begin=lambda batches: self._call("on_evaluate_begin", batches),
+            on_batch=lambda done: self._call("on_evaluate_step", done),
+        )
         self._call("on_evaluate_end", metrics)
         self.scorer.train()
         return metrics
-
-    def _add_evaluation(self, sums: dict[str, list[float]], loader: EvaluationLoader, group: Any) -> None:
-        with self.precision.context():
-            output = self.stage.loss(self.scorer, loader.batch(group, self.parallel.device))
-        count = int(loader.store.supervised[group].sum()) if self.stage.unit == "token" else len(group)
-        for key, (total, number) in {"loss": (output.total, count), **output.metrics}.items():
-            entry = sums.setdefault(key, [0.0, 0.0])
-            entry[0] += float(total)
-            entry[1] += float(number)
 
     def _evaluate_and_log(self) -> None:
         metrics = self.evaluate()
@@ -398,28 +381,8 @@ class Trainer:
         for folder in others[room:]:
             shutil.rmtree(folder)
 
-    def _resume(self) -> None:
-        self._began = time.perf_counter()
-        for folder in self.run.resume_checkpoints():
-            wrong = checkpoints.fault(folder)
-            if wrong:
-                logger.warning("%s is not used: %s. The checkpoint before it is taken.", folder, wrong)
-                continue
-            self._restore(folder)
-            if self.parallel.is_main:
-                self.run.truncate_metrics(self.progress.step)
-            logger.info("resumed from %s", folder)
-            return
-
     def _restore(self, folder: Path) -> None:
         state, tensors = checkpoints.read(folder)
-        differing = [key for key, value in self._identity.items() if state["identity"].get(key) != value]
-        if differing:
-            was = "; ".join(f"{key}: {state['identity'].get(key)} there, {self._identity[key]} here" for key in differing[:3])
-            raise CheckpointError(
-                f"{folder} belongs to a training with other settings ({was}).",
-                "Give the settings of that run, or start anew with overwrite_output_dir: true or another output_dir.",
-            )
         self.adapter.load(self.model, folder)
         checkpoints.restore_optimizer(self.optimizer, checkpoints.parameter_names(self.model), tensors)
         self.schedule.load_state_dict(state["schedule"])
@@ -433,6 +396,9 @@ class Trainer:
         self._elapsed_s = state["elapsed_s"]
         self._last = {}
         checkpoints.restore_random(tensors, self.parallel.device)
+        if self.parallel.is_main:
+            self.run.truncate_metrics(self.progress.step)
+        logger.info("resumed from %s", folder)
 
     def _load_best(self) -> None:
         best = self.run.checkpoint(self.progress.best_step)

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.config import Config
@@ -31,6 +29,7 @@ from luthier.runtime.progress import progress_bars
 from luthier.runtime.seeds import set_seed
 from luthier.types import Conversation, Message
 from luthier.workflows.answering import Answerer, load_answerer, load_words, sampling_of, settle
+from luthier.workflows.folders import output_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -62,12 +61,8 @@ def predict(config: Config) -> dict[str, Any]:
     """
     from luthier.trainer.signals import StopSignals
 
-    if not config.do_predict:
-        raise ConfigError(
-            "do_eval without do_train is not built yet.", "Set do_predict and predict_with_generate, or do_train."
-        )
     config = settle(config)
-    config = config.model_copy(update={"output_dir": output_folder(config)})
+    config = config.model_copy(update={"output_dir": output_folder(config, "predict")})
     run = Run.create(config, kind="predict")
     known = kept_rows(run, config)
     with run, log_to_file(run.log_file):
@@ -90,17 +85,6 @@ def predict(config: Config) -> dict[str, Any]:
             return {}
         write_in_order(run, rows)
         return finish(run, rows, time.monotonic() - began, len(rows) - len(known), tokens)
-
-
-def output_folder(config: Config) -> str | None:
-    """output_dir; where none is given, `predict` in the adapter's folder (predict-2 where that holds finished answers)."""
-    trained = Path((config.adapter_name_or_path or [""])[-1]).expanduser()
-    if config.output_dir or not (config.adapter_name_or_path and trained.is_dir() and os.access(trained, os.W_OK)):
-        return config.output_dir
-    folder, count = trained / "predict", 2
-    while not config.overwrite_output_dir and _is_finished(folder):
-        folder, count = trained / f"predict-{count}", count + 1
-    return str(folder)
 
 
 def read_conversations(config: Config) -> list[Conversation]:
@@ -244,10 +228,6 @@ def _common_ending(a: Sequence[int], b: Sequence[int]) -> int:
     while count < min(len(a), len(b)) and a[-1 - count] == b[-1 - count]:
         count += 1
     return count
-
-
-def _is_finished(folder: Path) -> bool:
-    return folder.exists() and (not Run(folder).status_file.is_file() or Run.open(folder).status().get("state") == "finished")
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

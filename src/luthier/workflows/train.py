@@ -29,6 +29,7 @@ from luthier.runtime.seeds import set_seed
 from luthier.stages import STAGES
 from luthier.templates import find_template
 from luthier.trainer.callbacks import make_callbacks
+from luthier.trainer.checkpoint import newest
 from luthier.trainer.loop import Trainer
 from luthier.trainer.parallel import Parallel
 from luthier.trainer.signals import StopSignals
@@ -105,6 +106,8 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
     if plan.gradient_checkpointing:
         with quiet_transformers():
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    same = identity(config, learned, loader, model_config)
+    resume_from = parallel.same_everywhere(newest(run.resume_checkpoints(), same) if parallel.is_main else None)
     run.start() if parallel.is_main else None
     with StopSignals() as signals:
         trainer = Trainer(
@@ -121,7 +124,8 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
             precision=precision,
             micro_batch_tokens=plan.micro_batch_tokens,
             save_model=saver(config, adapter, net, tokenizer, template),
-            identity=identity(config, learned, loader, model_config),
+            identity=same,
+            resume_from=resume_from,
             stop_asked=signals.asked,
         )
         if parallel.is_main:
@@ -141,19 +145,26 @@ def datasets(
 ) -> tuple[EncodedStore | EncodedSubset, dict[str, EncodedStore | EncodedSubset]]:
     """(what is learned, evaluation sets by name). encode(names, part) makes or opens a store."""
     learned: EncodedStore | EncodedSubset = encode(None)
-    held_out: dict[str, EncodedStore | EncodedSubset] = {}
-    if config.eval_dataset:
-        if config.eval_on_each_dataset:
-            held_out = {name: encode([name], f"eval-{i}") for i, name in enumerate(config.eval_dataset)}
-        else:
-            held_out = {"eval": encode(config.eval_dataset, "eval")}
-    elif config.val_size:
+    if config.val_size and not config.eval_dataset:
         learned, rest = learned.split(config.val_size, config.seed)
-        held_out = {"eval": rest}
-    if config.stage == "pt" and config.packing is not False and not config.neat_packing:
-        learned = learned.wrapped(config.cutoff_len)
-        held_out = {name: store.wrapped(config.cutoff_len) for name, store in held_out.items()}
-    return learned, held_out
+        return as_learned(config, learned), {"eval": as_learned(config, rest)}
+    return as_learned(config, learned), evaluation_sets(config, encode)
+
+
+def evaluation_sets(config: Config, encode: Callable[..., EncodedStore]) -> dict[str, EncodedStore | EncodedSubset]:
+    """The stores of eval_dataset by name; {} where it is unset."""
+    names = config.eval_dataset or []
+    if config.eval_on_each_dataset:
+        stores = {name: encode([name], f"eval-{i}") for i, name in enumerate(names)}
+    else:
+        stores = {"eval": encode(names, "eval")} if names else {}
+    return {name: as_learned(config, store) for name, store in stores.items()}
+
+
+def as_learned(config: Config, store: EncodedStore | EncodedSubset) -> EncodedStore | EncodedSubset:
+    """Pre-training lays documents end to end and cuts every cutoff_len tokens; other samples stay as they are."""
+    wraps = config.stage == "pt" and config.packing is not False and not config.neat_packing
+    return store.wrapped(config.cutoff_len) if wraps else store
 
 
 def make_loader(config: Config, store: EncodedStore | EncodedSubset, world_size: int) -> Loader:

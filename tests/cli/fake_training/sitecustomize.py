@@ -46,11 +46,11 @@ def predict(config):
     return {"predict_rouge-1": 50.0}
 
 
-def output_folder(config):
+def output_folder(config, verb):
     return config.output_dir or "answers"
 
 
-for name, functions in {"train": [train], "predict": [predict, output_folder]}.items():
+for name, functions in {"train": [train], "predict": [predict], "folders": [output_folder]}.items():
     module = types.ModuleType(f"luthier.workflows.{name}")
     for function in functions:
         setattr(module, function.__name__, function)

@@ -1,0 +1,102 @@
+"""The mean loss of a model over evaluation sets, during a training and without one.
+
+Enters: a stage, a Scorer, evaluation loaders by name. Leaves: eval_loss (eval_<name>_loss and their mean where there are
+several sets), and the stage's own metrics. Never: computes gradients, leaves the scorer in evaluation mode, prints.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from luthier.trainer.memory import is_out_of_memory
+
+if TYPE_CHECKING:
+    from luthier.batches.loader import EvaluationLoader
+    from luthier.models.score import Scorer
+    from luthier.runtime.precision import Precision
+    from luthier.stages.base import Stage
+    from luthier.trainer.parallel import Parallel
+
+Sums = dict[str, list[float]]
+"""name -> [sum, count]"""
+
+
+@torch.no_grad()
+def evaluate(
+    stage: Stage,
+    scorer: Scorer,
+    evaluations: Mapping[str, EvaluationLoader],
+    *,
+    parallel: Parallel,
+    precision: Precision,
+    max_tokens: int,
+    with_accuracy: bool = False,
+    on_begin: Callable[[int], None] = lambda batches: None,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> dict[str, float]:
+    """Losses in nats, metrics as means, eval_runtime in seconds; eval_perplexity for pre-training.
+
+    max_tokens: how many tokens go through the model at once; a batch that does not fit the memory is halved.
+    with_accuracy: the stage's own metrics too.
+    """
+    was_training = scorer.training
+    scorer.eval()
+    groups = {name: loader.groups(max_tokens) for name, loader in evaluations.items()}
+    on_begin(sum(map(len, groups.values())))
+    began, done, metrics = time.perf_counter(), 0, {}
+    for name, loader in evaluations.items():
+        prefix = "eval" if len(evaluations) == 1 else f"eval_{name}"
+        sums: Sums = {"loss": [0.0, 0.0]}
+        for number, group in enumerate(groups[name]):
+            done += 1
+            if number % parallel.world_size == parallel.rank:
+                _add(sums, stage, scorer, loader, group, parallel.device, precision)
+            on_batch(done)
+        flat = parallel.sum_numbers([x for pair in sums.values() for x in pair])
+        for i, key in enumerate(sums):
+            if key == "loss" or with_accuracy:
+                metrics[f"{prefix}_{key}"] = flat[2 * i] / max(1.0, flat[2 * i + 1])
+    if len(evaluations) > 1:
+        losses = [metrics[f"eval_{name}_loss"] for name in evaluations]
+        metrics["eval_loss"] = sum(losses) / len(losses)
+    if stage.name == "pt":
+        metrics["eval_perplexity"] = perplexity(metrics["eval_loss"])
+    metrics["eval_runtime"] = round(time.perf_counter() - began, 3)
+    scorer.train(was_training)
+    return metrics
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss) of a mean loss in nats a token; what no float holds becomes the largest that does."""
+    return math.exp(min(loss, 709.0))
+
+
+def _add(
+    sums: Sums,
+    stage: Stage,
+    scorer: Scorer,
+    loader: EvaluationLoader,
+    group: np.ndarray,
+    device: torch.device,
+    precision: Precision,
+) -> None:
+    try:
+        with precision.context():
+            output = stage.loss(scorer, loader.batch(group, device))
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error) or len(group) == 1:
+            raise
+        for half in np.array_split(group, 2):
+            _add(sums, stage, scorer, loader, half, device, precision)
+        return
+    count = int(loader.store.supervised[group].sum()) if stage.unit == "token" else len(group)
+    for key, (total, number) in {"loss": (output.total, count), **output.metrics}.items():
+        entry = sums.setdefault(key, [0.0, 0.0])
+        entry[0] += float(total)
+        entry[1] += float(number)
