@@ -44,7 +44,7 @@ def refused(keys: dict[str, object] | list, tmp_path: Path, capsys) -> str:
     assert cli.main(["train", str(config)]) == 2
     said = capsys.readouterr().err
     assert "Error: " in said and "Traceback" not in said and len(said.splitlines()) < 24, said
-    assert {file: file.read_bytes() for file in before} == before
+    assert all(file.read_bytes().startswith(there) for file, there in before.items())  # a log may go on
     return said
 
 

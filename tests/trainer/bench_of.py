@@ -14,6 +14,7 @@ from luthier.models.score import Scorer
 from luthier.runs import Run
 from luthier.runtime.precision import Precision
 from luthier.stages import STAGES
+from luthier.trainer.checkpoint import newest
 from luthier.trainer.loop import Trainer
 from luthier.trainer.parallel import Parallel
 from luthier.types import IGNORE_INDEX, Encoded, Segment
@@ -75,6 +76,7 @@ def make_trainer(
         seed=config.seed,
         units=units,
     )
+    identity = {"learning_rate": config.learning_rate, "data": "synthetic"}
     return Trainer(
         config,
         stage=STAGES["sft"](config),
@@ -89,7 +91,8 @@ def make_trainer(
         precision=Precision(device_type="cpu", param_dtype=torch.float32, compute_dtype=torch.float32),
         micro_batch_tokens=micro_batch_tokens,
         save_model=lambda where: adapter.save(net, where),
-        identity={"learning_rate": config.learning_rate, "data": "synthetic"},
+        identity=identity,
+        resume_from=newest(run.resume_checkpoints(), identity),
     )
 
 

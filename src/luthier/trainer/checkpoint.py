@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from luthier.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 STATE = "trainer/state.json"
@@ -80,14 +83,40 @@ def fault(folder: Path) -> str | None:
     return None
 
 
+def newest(folders: Sequence[Path], identity: Mapping[str, Any]) -> Path | None:
+    """The first whole one of folders (newest first); broken ones are named and passed over.
+
+    Raises CheckpointError where it belongs to a training with another identity (data, model, settings that change numbers).
+    """
+    for folder in folders:
+        wrong = fault(folder)
+        if wrong:
+            logger.warning("%s is not used: %s. The checkpoint before it is taken.", folder, wrong)
+            continue
+        there = _state(folder)["identity"]
+        differing = [key for key, value in identity.items() if there.get(key) != value]
+        if differing:
+            was = "; ".join(f"{key}: {there.get(key)} there, {identity[key]} here" for key in differing[:3])
+            raise CheckpointError(
+                f"{folder} belongs to a training with other settings ({was}).",
+                "Give the settings of that run, or start anew with overwrite_output_dir: true or another output_dir.",
+            )
+        return folder
+    return None
+
+
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """State and tensors of a checkpoint. Raises CheckpointError for one without them (save_only_model)."""
+    return _state(folder), load_file(folder / TENSORS)
+
+
+def _state(folder: Path) -> dict[str, Any]:
     if not (folder / STATE).exists():
         raise CheckpointError(
             f"{folder} holds a model but no optimizer state.",
             "It was saved with save_only_model: give it as adapter_name_or_path instead.",
         )
-    return json.loads((folder / STATE).read_text(encoding="utf-8")), load_file(folder / TENSORS)
+    return json.loads((folder / STATE).read_text(encoding="utf-8"))
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, torch.Tensor]:
