@@ -1,0 +1,116 @@
+"""Jobs: a training, a prediction, an export is a process of its own that reads a YAML file and writes a run folder.
+
+What enters: a verb and its settings. What leaves: a Run. The process is no child to wait for: it has its own session, its words go
+to the run's log, and it goes on whatever happens to the web process, which finds it again through luthier.runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from luthier.config import load_config
+from luthier.errors import ConfigError, LuthierError
+from luthier.runs import Run, known_runs, shown_path
+from luthier.runtime.files import write_atomic
+from luthier.runtime.pointers import cache_folder
+from luthier.webui.commands import yaml_of
+
+KINDS = {"train": "train", "predict": "predict", "export": "export", "eval": "eval"}
+"""Verb -> kind of its run."""
+
+STARTING = {"train": {"do_train": True}, "predict": {"do_predict": True, "predict_with_generate": True}}
+"""What a verb means beside its settings, so that the run's own config.yaml says it too."""
+
+
+def start(verb: str, settings: Mapping[str, Any], *, waits: bool = True) -> Run:
+    """Start `luthier VERB` with these settings. Raises LuthierError before anything is written where the run cannot begin.
+
+    waits: until no other run is busy on this machine. Two starts of one folder: the second is refused.
+    """
+    settings = {**STARTING.get(verb, {}), **settings}
+    config = load_config(settings)
+    if not config.output_dir:
+        raise ConfigError("no output folder is given.", "Name a folder for this run.")
+
+    def launch(run: Run) -> int:
+        run.clear_stop()  # one that an earlier job of this folder has followed
+        job = job_file(run.folder)
+        job.parent.mkdir(parents=True, exist_ok=True)
+        job.touch(mode=0o600)
+        write_atomic(job, yaml_of({**settings, "output_dir": str(run.folder)}))
+        argv = [sys.executable, "-m", "luthier.webui.turn", verb, str(job), str(run.folder), "wait" if waits else "now"]
+        with run.log_file.open("ab") as output:
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, cwd=Path.cwd()
+            )
+        return process.pid
+
+    return Run.announce(config, KINDS[verb], launch)
+
+
+def resume(run: Run) -> Run:
+    """Go on with a run that was cut short, with its own settings."""
+    status = run.status()
+    if run.is_live:
+        raise LuthierError(f"{shown_path(run.folder)} is {status['state']}: there is nothing to resume.")
+    settings = run.saved_config() | {"output_dir": str(run.folder), "overwrite_output_dir": False}
+    if run.kind == "train":
+        settings["resume_from_checkpoint"] = "auto"
+    return start({kind: verb for verb, kind in KINDS.items()}[run.kind], settings)
+
+
+def stop(run: Run) -> None:
+    """Ask the run to finish its step, save and end."""
+    if run.is_live:
+        run.request_stop("stopped in the Board")
+
+
+def abort(run: Run) -> None:
+    """End the process now; what came after the last checkpoint is lost."""
+    process = run.process()
+    if process is None:
+        raise LuthierError(f"the process of {shown_path(run.folder)} is not on this machine.", "Stop it there.")
+    family = [process, *process.children(recursive=True)]
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, timeout=5)
+    run.update_status(state="stopped", reason="aborted in the Board")
+
+
+def job_file(folder: Path) -> Path:
+    """Where the settings of the job of a run folder lie: one a folder, written anew at each start, readable by its user alone."""
+    return cache_folder() / "jobs" / f"{hashlib.sha256(str(folder).encode()).hexdigest()[:20]}.yaml"
+
+
+def listed() -> list[tuple[Run, dict[str, Any]]]:
+    """Every known run with its status, newest first."""
+    found = []
+    for run in known_runs():
+        try:
+            found.append((run, run.status()))
+        except LuthierError:
+            continue
+    return found
+
+
+def is_my_turn(folder: Path) -> bool:
+    """Whether the queued run in folder may begin: no other is at work on this machine, and none has waited longer."""
+    runs = listed()
+    mine = next((status.get("created_at") or 0 for run, status in runs if run.folder == folder), time.time())
+    for run, status in runs:
+        if run.folder == folder or run.process() is None:
+            continue
+        if status["state"] in ("running", "stopping") or (status["state"] == "queued" and (status["created_at"] or 0) < mine):
+            return False
+    return True
