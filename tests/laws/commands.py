@@ -63,7 +63,8 @@ def numbers(folder: Path) -> list[dict]:
 
 
 def tensors(folder: Path) -> dict[str, np.ndarray]:
-    from safetensors.numpy import load_file
+    """The saved weights of an adapter or a model, in float32."""
+    from safetensors.torch import load_file
 
     name = next(name for name in ("adapter_model.safetensors", "model.safetensors") if (folder / name).exists())
-    return load_file(folder / name)
+    return {key: tensor.float().numpy() for key, tensor in load_file(folder / name).items()}

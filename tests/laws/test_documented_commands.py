@@ -117,7 +117,7 @@ def test_they_leave_what_their_users_look_for(documented):
         "all_results.json",
     ):
         assert (run / name).is_file() and (packed / name).is_file(), name
-    assert len((run / "generated_predictions.jsonl").read_text().splitlines()) == 20
+    assert len((run / "predict" / "generated_predictions.jsonl").read_text().splitlines()) == 20
     assert (saves / "lora" / "export" / "model.safetensors").is_file()
     assert list(packed.rglob("events.out.tfevents.*"))
     losses = [json.loads(row)["loss"] for row in (run / "trainer_log.jsonl").read_text().splitlines() if '"loss"' in row]
@@ -128,7 +128,7 @@ def test_they_leave_what_their_users_look_for(documented):
 def test_the_recipe_lifts_the_score_of_its_identity_rows(documented):
     folder = documented["as_flags"]
     luthier("train", shlex.split(BASE), folder)
-    before, after = rouge_1(folder / "saves" / "base"), rouge_1(folder / "saves" / "lora" / "sft")
+    before, after = rouge_1(folder / "saves" / "base"), rouge_1(folder / "saves" / "lora" / "sft" / "predict")
     assert after > before + 10
 
 
@@ -139,5 +139,5 @@ def test_every_form_does_the_same_work(documented, form):
     for saved in ("lora/sft", "lora/export", "Qwen3-0.6B-Thinking/lora/train_1"):
         one, other = tensors(expected / saved), tensors(found / saved)
         assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one), saved
-    predictions = Path("lora/sft/generated_predictions.jsonl")
+    predictions = Path("lora/sft/predict/generated_predictions.jsonl")
     assert (expected / predictions).read_text() == (found / predictions).read_text()

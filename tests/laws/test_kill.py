@@ -14,6 +14,15 @@ JOBS = {
     "sft-full": {"stage": "sft", "finetuning_type": "full", "optim": "adamw_torch"},
     "sft-freeze": {"stage": "sft", "finetuning_type": "freeze"},
     "pt-lora": {"stage": "pt", "finetuning_type": "lora", "cutoff_len": 64, "per_device_train_batch_size": 1},
+    "sft-streaming": {
+        "stage": "sft",
+        "finetuning_type": "lora",
+        "streaming": True,
+        "buffer_size": 12,
+        "preprocessing_batch_size": 5,
+        "max_steps": 24,
+        "packing": False,
+    },
 }
 
 

@@ -16,18 +16,19 @@ PROMPTS = (
     "The cat was sad",
 )
 COMMON = {
-    "cutoff_len": 512,
+    "cutoff_len": 128,
+    "max_samples": 150,
     "template": "default",
     "val_size": 0.1,
     "eval_strategy": "steps",
-    "eval_steps": 20,
+    "eval_steps": 10,
     "gradient_accumulation_steps": 4,
     "report_to": "none",
 }
-TEXT = {"stage": "pt", "dataset": "c4_demo", "num_train_epochs": 2}
-TALK = {"stage": "sft", "dataset": "alpaca_en_demo", "num_train_epochs": 1}
+TEXT = {"stage": "pt", "dataset": "c4_demo", "num_train_epochs": 1}
+TALK = {"stage": "sft", "dataset": "alpaca_en_demo", "num_train_epochs": 2}
 FULL = {"finetuning_type": "full", "learning_rate": 5e-4}
-LORA = {"finetuning_type": "lora", "learning_rate": 5e-3}
+LORA = {"finetuning_type": "lora", "learning_rate": 2e-3}
 JOBS = {"pt-full": TEXT | FULL, "pt-lora": TEXT | LORA, "sft-full": TALK | FULL, "sft-lora": TALK | LORA}
 
 

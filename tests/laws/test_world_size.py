@@ -16,7 +16,7 @@ def test_two_ranks_train_as_one(finetuning_type, assets, tmp_path):
     one = run(train_command(model, data, tmp_path / "one", **keys, gradient_accumulation_steps=2))
     assert one.returncode == 0, one.stderr
     command = train_command(model, data, tmp_path / "two", **keys, gradient_accumulation_steps=1)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29517", *command[1:]]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *command[1:]]
     two = run(launch)
     assert two.returncode == 0, two.stderr
     for alone, together in zip(numbers(tmp_path / "one"), numbers(tmp_path / "two"), strict=True):
