@@ -42,7 +42,6 @@ class Family:
     thinking: tuple[str, str] | None = None
     empty_thinking: str = ""
     empty_always: bool = False
-    thinking_first: bool = False
 
     @property
     def slots(self) -> dict[str, str]:

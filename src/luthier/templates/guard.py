@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import AddedToken, Tokenizer
 
 from luthier.errors import TemplateError
+from luthier.types import ToolCall
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -61,6 +63,7 @@ class Guard:
         self._starts = {word[:n] for word in self._words for n in range(1, len(word))}
         self._ends = {word[-n:] for word in self._words for n in range(1, len(word))}
         self._longest = max(map(len, self._words), default=1)
+        self._middles = self._find_middles(text)
         self._joint = index_char(len(self._words))  # hides nothing: keeps two halves of a word from meeting
 
     def hide(self, text: str) -> str:
@@ -70,11 +73,41 @@ class Guard:
         if not text or self._word is None:
             return text
         hidden = self._word.sub(lambda match: HIDDEN + index_char(self._index[match[0]]), text)
-        if any(hidden[-n:] in self._starts for n in range(1, min(self._longest, len(hidden) + 1))):
+        if text in self._middles or any(hidden[-n:] in self._starts for n in range(1, min(self._longest, len(hidden) + 1))):
             hidden = hidden + HIDDEN + self._joint
         if any(hidden[:n] in self._ends for n in range(1, min(self._longest, len(hidden) + 1))):
             hidden = HIDDEN + self._joint + hidden
         return hidden
+
+    def hide_json(self, value: Any) -> Any:
+        """A JSON value with every text in it hidden. Keys that are plain names stay, so that templates find them."""
+        if isinstance(value, str):
+            return self.hide(value)
+        if isinstance(value, Mapping):
+            return {self._hide_key(key): self.hide_json(item) for key, item in value.items()}
+        return [self.hide_json(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    def hide_calls(self, calls: Sequence[ToolCall]) -> list[ToolCall]:
+        return [replace(call, name=self.hide(call.name), arguments=self.hide_json(call.arguments)) for call in calls]
+
+    def _hide_key(self, key: str) -> str:
+        plain = key.isidentifier() and key not in self._middles and not self.words_in(key)
+        return key if plain else self.hide(key)
+
+    def _find_middles(self, sources: str) -> set[str]:
+        """Texts that would complete a control word between the two halves of it that a template writes: '<|' ~ text ~ '|>'."""
+        edges = [match.start() for match in re.finditer(r"[\"'{}]", sources)]
+        lengths = range(1, self._longest)
+        before = {sources[max(at - n, 0) : at] for at in edges for n in lengths} & self._starts
+        after = {sources[at + 1 : at + 1 + n] for at in edges for n in lengths} & self._ends
+        return {
+            word[len(head) : -len(tail)]
+            for word in self._words
+            for head in before
+            if word.startswith(head)
+            for tail in after
+            if word.endswith(tail) and len(head) + len(tail) < len(word)
+        }
 
     def finish(self, text: str) -> str:
         """Rendered text ready for encode(): the template's control words as markers, hidden words as they were."""

@@ -22,8 +22,8 @@ from luthier.templates.guard import Guard, check_text
 from luthier.templates.messages import MessageWriter, texts_of, with_holes
 from luthier.templates.notices import Notices
 from luthier.templates.opaque import Ordinary
-from luthier.templates.spans import Messages, Render, cut_holes, find_ends, find_spans
-from luthier.templates.thinking import DEFAULT_MODE, ThinkingMode, split_generated
+from luthier.templates.spans import Messages, Render, Span, cut_holes, find_ends, find_spans
+from luthier.templates.thinking import DEFAULT_MODE, ThinkingMode, split_generated, split_thinking
 from luthier.templates.tools import find_tool_format, recognise
 from luthier.templates.tools.base import bare
 from luthier.types import Conversation, Message, Turn
@@ -81,15 +81,15 @@ class JinjaTemplate:
         self._guard = Guard(tokenizer, [self._source, tokenizer.get_chat_template(tools=[{}])])
         self._documents = Documents(tokenizer, self._guard)
         self._ends = find_ends(self._rendering(None), self._guard, tokenizer.eos_token)
-        own_tools, found = recognise(self._call_probe)
-        self._tools = find_tool_format(tool_format or found)
+        own_calls = recognise(self._call_probe) if tool_format is None else None
+        self._tools = find_tool_format(tool_format or (own_calls.name if own_calls else "default"))
         self._writer = MessageWriter(
             self._source,
             self._guard,
             default_system=default_system,
             thinking=thinking,
             tool_format=self._tools,
-            own_tools=own_tools and tool_format is None,
+            own_calls=own_calls,
             notices=self._notices,
         )
         self._ordinary = Ordinary.of(self._source)
@@ -120,7 +120,7 @@ class JinjaTemplate:
         return self._guard.readable(self._finished(conversation, add_generation_prompt))
 
     def parse(self, text: str, tools: Sequence[Mapping[str, Any]] = ()) -> Message:
-        thinking, rest = split_generated(text)
+        thinking, rest = split_generated(text.removeprefix(self._ends.lead))
         content, calls = self._tools.read(rest, [bare(tool) for tool in tools]) if tools or self._tools.marked else (rest, ())
         return Message(role="assistant", content=content, thinking=thinking, tool_calls=calls)
 
@@ -168,7 +168,7 @@ class JinjaTemplate:
         messages = self._writer.messages(conversation)
         render = self._rendering(self._writer.tools(conversation))
         text, spans = find_spans(render, self._guard, self._ends, messages)
-        self._tell_dropped(text, messages, conversation)
+        self._tell(text, spans, messages, conversation)
         cuts = [at for span in spans for at in (span.start, span.end, span.tail)]
         sections = [self._guard.finish(text[start:end]) for start, end in pairwise([0, *cuts, len(text)])]
         if "".join(sections) != self._guard.finish(text):
@@ -196,8 +196,9 @@ class JinjaTemplate:
         try:
             return self._guard.encode_cut(texts, cuts)
         except (TypeError, UnicodeEncodeError):
-            for conversation, text in zip(origins, texts):
-                check_text(text, conversation.origin)
+            for conversation in origins:
+                for text in texts_of(conversation):
+                    check_text(text, conversation.origin)
             raise
 
     def _rendering(self, tools: list[dict[str, Any]] | None) -> Render:
@@ -224,34 +225,42 @@ class JinjaTemplate:
             raise _placed(error, conversation) from error
         return self._guard.finish(text)
 
-    def _tell_dropped(self, text: str, messages: Messages, conversation: Conversation) -> None:
+    def _tell(self, text: str, spans: Sequence[Span], messages: Messages, conversation: Conversation) -> None:
         """Says what the vendor's template leaves out of a conversation; nothing is dropped in silence."""
+        last = len(messages) - 1
         for i, message in enumerate(messages):
-            reasoning = str(message.get("reasoning_content") or message.get("thinking") or "").strip()
-            if reasoning and reasoning not in text:
-                if i == len(messages) - 1:
-                    self._notices.warn("last", "it leaves out the reasoning of the last answer, so none is learned.")
-                elif self._thinking.preserve:
-                    self._notices.warn("kept", "it drops the reasoning of earlier answers although preserve_thinking is set.")
-            words = str(message["content"]).rpartition("</think>")[2].strip()
+            thought, words = split_thinking(str(message["content"] or ""))
+            reasoning = str(message.get("reasoning_content") or message.get("thinking") or thought or "").strip()
+            if reasoning and reasoning not in text and (i == last or self._thinking.preserve):
+                whose = "the last answer" if i == last else "earlier answers although preserve_thinking is set"
+                self._notices.warn(whose, f"it leaves out the reasoning of {whose}. A named template may keep it.")
+            words = words.rpartition("</think>")[2].strip()
             if words and words not in text and words.replace("\n", "\\n") not in text:
                 kind = "answers that call tools" if message.get("tool_calls") else f"messages of the role {message['role']}"
                 self._notices.warn(
                     kind, f"it leaves out the words of {kind} (first seen: {conversation.origin or 'a message'})."
                 )
-        for tool in conversation.tools:
-            if bare(tool)["name"] not in text:
-                self._notices.warn("tools", "it leaves out the descriptions of tools.")
+        if any(bare(tool)["name"] not in text for tool in conversation.tools):
+            self._notices.warn("tools", "it leaves out the descriptions of tools.")
+        if spans and spans[-1].message == last and not spans[-1].asked:
+            self._notices.warn("asked", _not_asked(self._ends.header))
 
-    def _call_probe(self, messages: Messages, tools: list[dict[str, Any]]) -> str:
-        """The text of the last answer, its end-of-turn removed; "" where the template leaves it out."""
+    def _call_probe(self, messages: Messages, tools: list[dict[str, Any]]) -> str | None:
+        """The text of the last answer, its end-of-turn removed; None where the template leaves it out or writes two."""
         text, spans = find_spans(self._rendering(tools), self._guard, self._ends, messages)
-        if not spans:
-            return ""
+        if not spans or spans[-1].tail != len(text):
+            return None
         answer = text[spans[-1].start : spans[-1].end]
         last = self._guard.words_in(answer)[-1:]
         closed = last and last[0].end() == len(answer) and last[0][0] in self._ends.tokens
         return answer[: last[0].start()] if closed else answer
+
+
+def _not_asked(header: str) -> str:
+    return (
+        f"it asks for an answer with {header!r}, but answers in the data do not go on from there. "
+        "Set enable_thinking to what the data holds, or name a template, so that the model is asked as it was trained."
+    )
 
 
 def _placed(error: TemplateError, conversation: Conversation) -> TemplateError:

@@ -14,12 +14,13 @@ from luthier.errors import TemplateError
 from luthier.templates.guard import HOLE, Guard, index_char
 from luthier.templates.notices import Notices
 from luthier.templates.thinking import THINK, ThinkingMode, split_thinking
-from luthier.templates.tools.base import ToolFormat, bare, map_texts, wrapped
+from luthier.templates.tools import OwnCalls
+from luthier.templates.tools.base import ToolFormat, bare, to_json, wrapped
 from luthier.types import Conversation, Message
 
 
 class MessageWriter:
-    """source: the chat template.  own_tools: whether the template itself writes tools and calls; if not, tool_format does."""
+    """source: the chat template.  own_calls: how the template writes tools and calls itself; if None, tool_format does."""
 
     def __init__(
         self,
@@ -29,14 +30,14 @@ class MessageWriter:
         default_system: str | None,
         thinking: ThinkingMode,
         tool_format: ToolFormat,
-        own_tools: bool,
+        own_calls: OwnCalls | None,
         notices: Notices,
     ):
         self._guard = guard
         self._default_system = default_system
         self._thinking = thinking
         self._tool_format = tool_format
-        self._own_tools = own_tools
+        self._own = own_calls
         self._notices = notices
         self.reasoning_keys = [
             key
@@ -52,10 +53,10 @@ class MessageWriter:
         messages = list(conversation.messages)
         if not messages:
             raise TemplateError("a conversation has no messages.", "Remove it from the dataset.")
-        if messages[0].role != "system" and (self._default_system or (conversation.tools and not self._own_tools)):
+        if messages[0].role != "system" and (self._default_system or (conversation.tools and self._own is None)):
             messages.insert(0, Message(role="system", content=self._default_system or ""))
         messages = [self._settle_thinking(message) if message.role == "assistant" else message for message in messages]
-        if not self._own_tools and any(message.role == "tool" for message in messages):
+        if self._own is None and any(message.role == "tool" for message in messages):
             messages = _results_from_user(messages)
         return replace(conversation, messages=tuple(messages))
 
@@ -74,7 +75,7 @@ class MessageWriter:
     def messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         """A prepared conversation as message dicts."""
         written = [self._message(message, k) for k, message in enumerate(conversation.messages)]
-        if conversation.tools and not self._own_tools:
+        if conversation.tools and self._own is None:
             described = self._tool_format.describe(self._descriptions(conversation.tools))
             system = written[0]["content"]
             written[0]["content"] = system + described if system else described.lstrip("\n")
@@ -82,12 +83,12 @@ class MessageWriter:
 
     def tools(self, conversation: Conversation) -> list[dict[str, Any]] | None:
         """Tools for apply_chat_template; None where there are none or the system message speaks of them."""
-        if not conversation.tools or not self._own_tools:
+        if not conversation.tools or self._own is None:
             return None
         return [wrapped(tool) for tool in self._descriptions(conversation.tools)]
 
     def _descriptions(self, tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        return [map_texts(bare(tool), self._guard.hide) for tool in tools]
+        return [self._guard.hide_json(bare(tool)) for tool in tools]
 
     def _message(self, message: Message, number: int) -> dict[str, Any]:
         hide = self._guard.hide
@@ -96,17 +97,20 @@ class MessageWriter:
             result["content"] = self._thinking_as_text(message)
         elif message.thinking is not None:
             result |= dict.fromkeys(self.reasoning_keys, hide(message.thinking))
-        calls = [replace(call, name=hide(call.name), arguments=map_texts(call.arguments, hide)) for call in message.tool_calls]
-        if calls and not self._own_tools:
-            words = result["content"] + self._tool_format.joint if result["content"] else ""
-            result["content"] = words + self._tool_format.write(calls)
+        calls = self._guard.hide_calls(message.tool_calls)
+        if calls and self._own is None:
+            joint = self._tool_format.joint if message.content else ""
+            result["content"] += joint + self._tool_format.write(calls)
             self._notices.warn("calls", f"it writes no tool calls of its own: they have the form {self._tool_format.name}.")
-        elif calls:
+        elif calls and self._own is not None:
             result["tool_calls"] = [
                 {
                     "type": "function",
                     "id": call.id or f"call{number:03d}{k:02d}",  # Mistral's template wants nine characters
-                    "function": {"name": call.name, "arguments": call.arguments},
+                    "function": {
+                        "name": call.name,
+                        "arguments": to_json(call.arguments) if self._own.as_text else call.arguments,
+                    },
                 }
                 for k, call in enumerate(calls)
             ]

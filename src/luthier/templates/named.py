@@ -15,10 +15,10 @@ from luthier.templates.documents import Documents
 from luthier.templates.family import Family
 from luthier.templates.guard import MARKER, Guard, check_text
 from luthier.templates.notices import Notices
-from luthier.templates.slots import Slot, Unit, lay_out
+from luthier.templates.slots import CONTENT, Slot, Unit, lay_out
 from luthier.templates.thinking import THINK, ThinkingMode, split_generated, split_thinking
 from luthier.templates.tools import find_tool_format
-from luthier.templates.tools.base import bare, map_texts
+from luthier.templates.tools.base import bare
 from luthier.types import Conversation, Message, ToolCall, Turn
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ class NamedTemplate:
         return self._guard.readable("".join(words))
 
     def parse(self, text: str, tools: Sequence[Mapping[str, Any]] = ()) -> Message:
+        lead = self.family.answer.partition(CONTENT)[0]
+        text = (text.removeprefix(lead) if lead.isspace() else text).removeprefix(self.family.empty_thinking)
         thinking, rest = split_generated(text, self._think)
         content, calls = self._tools.read(rest, [bare(tool) for tool in tools]) if tools or self._tools.marked else (rest, ())
         return Message(role="assistant", content=content, thinking=thinking, tool_calls=calls)
@@ -170,7 +172,7 @@ class NamedTemplate:
         given = messages.pop(0).content if messages[0].role == "system" else ""
         system = given or self._default_system
         if conversation.tools:
-            tools = [map_texts(bare(tool), self._guard.hide) for tool in conversation.tools]
+            tools = [self._guard.hide_json(bare(tool)) for tool in conversation.tools]
             described = self._guard.finish(self._tools.describe(tools))
             system = system + described if system else described.lstrip("\n")
         return [Message(role="system", content=system), *messages] if system else messages
@@ -192,9 +194,6 @@ class NamedTemplate:
         if message.tool_calls:
             words = (words + self._tools.joint if words else "") + self._written_calls(message.tool_calls)
         slot = ("call" if message.tool_calls else "answer") + ("" if history is None else " earlier")
-        if thought and self.family.thinking_first:
-            draft.answer.append(thought)
-            thought = ""
         draft.answer += self._slots[slot].fill(thought + words)
         if history is None and self.family.ends_with_next and self._tokenizer.eos_token_id is not None:
             draft.answer.append(self._tokenizer.eos_token_id)
@@ -214,9 +213,7 @@ class NamedTemplate:
         return head + self._guard.finish(opening.strip()) + inner + self._guard.finish(closing.strip()) + after, rest
 
     def _written_calls(self, calls: Sequence[ToolCall]) -> str:
-        hide = self._guard.hide
-        hidden = [replace(call, name=hide(call.name), arguments=map_texts(call.arguments, hide)) for call in calls]
-        return self._guard.finish(self._tools.write(hidden))
+        return self._guard.finish(self._tools.write(self._guard.hide_calls(calls)))
 
     def _encode(self, conversations: Sequence[Conversation], units: Sequence[Unit]) -> dict[str, list[int]]:
         """Text -> ids for every text among the units; each different text is tokenised once."""

@@ -7,6 +7,7 @@ than joining, stripping, splitting at fixed words and looking for fixed words. W
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from jinja2 import Environment, nodes
 from jinja2.exceptions import TemplateSyntaxError
@@ -45,7 +46,7 @@ _METHODS = {
     "append",
 }
 _STRIPS = {"strip", "lstrip", "rstrip"}
-_UNKNOWN = (nodes.Mul, nodes.Mod, nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.Include, nodes.Import)
+_UNKNOWN = (nodes.Mul, nodes.Mod, nodes.CallBlock, nodes.FilterBlock, nodes.Include, nodes.Import)
 _FUNCTIONS = {"raise_exception", "strftime_now", "namespace", "range", "dict"}
 
 
@@ -66,9 +67,30 @@ class Ordinary:
             tree = environment.parse(source)
         except TemplateSyntaxError:  # tags of an extension we do not know
             return None
-        if any(_looks_inside(node) for node in _walk(tree)):
+        known = _Known(
+            frozenset(macro.name for macro in tree.find_all(nodes.Macro)),
+            frozenset(_name(a.target) for a in tree.find_all(nodes.Assign) if _is_split(a.node))
+            - frozenset(_name(a.target) for a in tree.find_all(nodes.Assign) if not _is_split(a.node)),
+        )
+        if any(_looks_inside(node, known) for node in _walk(tree)):
             return None
         return cls({word for node in _walk(tree) for word in _words(node)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """macros: names of the template's own functions.  parts: names of what split() of a text gave."""
+
+    macros: frozenset[str]
+    parts: frozenset[str]
+
+
+def _name(node: nodes.Node) -> str:
+    return node.name if isinstance(node, nodes.Name) else ""
+
+
+def _is_split(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr in ("split", "rsplit")
 
 
 def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
@@ -88,25 +110,25 @@ def _is_text(node: nodes.Node) -> bool:
     return True
 
 
-def _looks_inside(node: nodes.Node) -> bool:
+def _looks_inside(node: nodes.Node, known: _Known) -> bool:
     """Whether this step could give different results for two texts that hold none of the template's words."""
     if isinstance(node, nodes.Filter):
         if node.name in ("length", "count") and node.node is not None:
             return _is_text(node.node)
+        if node.name in ("first", "last") and node.node is not None:
+            return not (_is_split(node.node) or _name(node.node) in known.parts)
         return node.name not in _FILTERS
     if isinstance(node, nodes.Call):
         if isinstance(node.node, nodes.Getattr):
             fixed = node.node.attr in _METHODS and all(isinstance(argument, nodes.Const) for argument in node.args)
             return not fixed and node.node.attr != "append"
-        return not isinstance(node.node, nodes.Name) or node.node.name not in _FUNCTIONS
+        return not isinstance(node.node, nodes.Name) or node.node.name not in _FUNCTIONS | known.macros
     if isinstance(node, nodes.Getitem):
         if isinstance(node.arg, nodes.Slice):
             return _is_text(node.node)
-        taken_apart = isinstance(node.node, nodes.Call)  # content.split('</think>')[0]: the words of split are known
+        taken_apart = _is_split(node.node) or _name(node.node) in known.parts  # content.split('</think>')[0]
         return isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, int) and not taken_apart and _is_text(node.node)
-    return isinstance(
-        node, (nodes.Mul, nodes.Mod, nodes.Macro, nodes.CallBlock, nodes.FilterBlock, nodes.Include, nodes.Import)
-    )
+    return isinstance(node, _UNKNOWN)
 
 
 def _words(node: nodes.Node) -> Iterator[str]:

@@ -27,29 +27,39 @@ _MARK = re.compile(f"{SPAN}(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters start..end of the rendered text are the answer of messages[message]; the tail goes on to tail."""
+    """Characters start..end of the rendered text are the answer of messages[message]; the tail goes on to tail.
+
+    asked: the answer begins where the generation prompt ends, not before a part of that which the rendering lacks.
+    """
 
     message: int
     start: int
     end: int
     tail: int
+    asked: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What closes an answer. tokens: control words that follow the words of an assistant.  opener: none do, and the control
-    word that opens the next message ends the turn (GLM-4).  header: the usual generation prompt."""
+    """What stands around an answer.
+
+    tokens: control words that follow the words of an assistant.  openers: none do, and a control word that opens the next
+    message ends the turn (GLM-4).  header: the usual generation prompt.  lead: white space between that and the words.
+    """
 
     tokens: frozenset[str]
     openers: frozenset[str]
     header: str
+    lead: str
 
 
 def find_ends(render: Render, guard: Guard, eos: str | None) -> Ends:
     """Learns from two small conversations how this template ends an answer."""
     user, answer, more = ({"role": r, "content": c} for r, c in (("user", "qua"), ("assistant", "quo"), ("user", "qui")))
     header = _header(render, [user])
-    last = render([user, answer], False).rpartition("quo")[2]
+    before, _, last = render([user, answer], False).rpartition("quo")
+    lead = before.removeprefix(render([user], True))
+    lead = lead if lead.isspace() else ""
     try:
         between = render([user, answer, more], False).rpartition("quo")[2].partition("qui")[0]
     except TemplateError:
@@ -60,8 +70,8 @@ def find_ends(render: Render, guard: Guard, eos: str | None) -> Ends:
         openers |= {match[0] for match in guard.words_in(between[len(last) :])[:1]}
     tokens = set(_run(guard, last, openers)) | set(_run(guard, between, openers))
     if not tokens and guard.words_in(between)[:1] and between.startswith(guard.words_in(between)[0][0]):
-        return Ends(frozenset(), frozenset({guard.words_in(between)[0][0]} | openers), header)
-    return Ends(frozenset(tokens | ({eos} if eos else set())), frozenset(), header)
+        return Ends(frozenset(), frozenset({guard.words_in(between)[0][0]} | openers), header, lead)
+    return Ends(frozenset(tokens | ({eos} if eos else set())), frozenset(), header, lead)
 
 
 def find_spans(render: Render, guard: Guard, ends: Ends, messages: Messages) -> tuple[str, list[Span]]:
@@ -80,12 +90,13 @@ def find_spans(render: Render, guard: Guard, ends: Ends, messages: Messages) -> 
         later = [marks[j][0] for j in marks if j > i]
         low, high = max(earlier, default=0), min(later, default=len(text))
         first, last = marks.get(i, (high, low))
-        start = _start(render, guard, ends, messages, i, text, low, first)
+        start, asked = _start(render, guard, ends, messages, i, text, low, first)
         end = _end(words, ends, max(last, start), high)
         if end is None:
             end = _unended(render, messages, i, text, max(last, start), high)
         space = len(text[end:high]) - len(text[end:high].lstrip())
-        spans.append(Span(i, start, end, end + space if high > end + space or high == len(text) else end))
+        tail = end + space if high > end + space or high == len(text) else end
+        spans.append(Span(i, start, end, tail, asked))
     return text, spans
 
 
@@ -148,8 +159,10 @@ def _marks(render: Render, messages: Messages, waits: bool, text: str) -> dict[i
     return places
 
 
-def _start(render: Render, guard: Guard, ends: Ends, messages: Messages, i: int, text: str, low: int, high: int) -> int:
-    """The character at which the generation prompt of messages[i] ends, between low and high."""
+def _start(
+    render: Render, guard: Guard, ends: Ends, messages: Messages, i: int, text: str, low: int, high: int
+) -> tuple[int, bool]:
+    """Where, between low and high, the generation prompt of messages[i] ends, and whether all of it is there."""
     header = ends.header
     try:
         asking = render(messages[:i], True)
@@ -157,12 +170,12 @@ def _start(render: Render, guard: Guard, ends: Ends, messages: Messages, i: int,
     except TemplateError:  # a template may refuse a conversation that has not begun
         asking = None
     if asking is not None and text.startswith(asking) and low <= len(asking) <= high:
-        return len(asking)
+        return len(asking), True
     # The turn was rewritten since (reasoning of the past dropped) or the prompt holds a thinking block that it lacks.
     for candidate in _shorter(guard, header):
         at = text.rfind(candidate, low, high)
         if at >= 0:
-            return at + len(candidate)
+            return at + len(candidate), candidate == header
     raise TemplateError(
         f"the tokenizer's chat template does not show where the answer in message {i + 1} begins.",
         "Name a template of its family, for instance: template: chatml",

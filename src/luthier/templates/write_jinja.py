@@ -90,10 +90,11 @@ _ANSWER = """\
 {%- endif -%}
 {%- if not (KEEPS or loop.last)UNWANTED -%}{%- set thought.text = "" -%}{%- endif -%}
 EMPTY
-THOUGHT_FIRST
-{%- set content = thought.text ~ content -%}
 {%- if message.tool_calls -%}
 {%- set content = content ~ (JOINT if content else "") ~ write_calls(message.tool_calls) -%}
+{%- endif -%}
+{%- set content = thought.text ~ content -%}
+{%- if message.tool_calls -%}
 {{- CALL -}}
 {%- else -%}
 {{- WORDS -}}
@@ -127,9 +128,8 @@ def write_jinja(
         OPENING_WORD=json.dumps(words[0].strip(), ensure_ascii=False),
         CLOSING_WORD=json.dumps(words[1].strip(), ensure_ascii=False),
         KEEPS=str(thinking.preserve).lower(),
-        UNWANTED=" or not thinks" if family.thinking else "",
+        UNWANTED=" or thinks is false" if family.thinking else "",
         EMPTY=_empty(family, empty),
-        THOUGHT_FIRST='{{- thought.text -}}{%- set thought.text = "" -%}' if family.thinking_first else "",
         JOINT=json.dumps(tool_format.joint),
         CALL=text(family.call or family.answer),
         WORDS=text(family.answer),
@@ -139,7 +139,7 @@ def write_jinja(
     )
     main = _fill(
         _MAIN,
-        THINKS="true" if thinking.enabled else "false",
+        THINKS={True: "true", False: "false", None: "none"}[thinking.enabled],
         DEFAULT_SYSTEM=json.dumps(default_system, ensure_ascii=False),
         PREFIX=text(family.prefix),
         SYSTEM=system if family.system_in_user else f"{{{{- {text(family.system, 'system')} -}}}}",

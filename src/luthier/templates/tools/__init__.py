@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from luthier.errors import TemplateError
@@ -34,22 +36,38 @@ def find_tool_format(name: str) -> ToolFormat:
     return TOOL_FORMATS[name]()
 
 
-def recognise(write: Callable[[list[dict[str, Any]], list[dict[str, Any]]], str]) -> tuple[bool, str]:
-    """Whether a chat template writes tool calls, and the name of the format that reads a probe back ("default": none does).
+@dataclass(frozen=True, slots=True)
+class OwnCalls:
+    """How a chat template writes tool calls itself.
 
-    write(messages, tools) gives the text of the last answer.
+    name: the format that reads them back ("default" where none does).  as_text: it wants arguments as JSON text.
+    """
+
+    name: str
+    as_text: bool
+
+
+def recognise(write: Callable[[list[dict[str, Any]], list[dict[str, Any]]], str | None]) -> OwnCalls | None:
+    """Tries to have a call written; None for a template that writes none.
+
+    write(messages, tools) gives the text of the last answer; None where the template leaves it out or adds an empty one.
     """
     arguments = {"place": "Köln", "days": 3}
     schema = {"type": "object", "properties": {"place": {"type": "string"}, "days": {"type": "integer"}}}
     tool = {"name": "look_up", "description": "d", "parameters": schema}
-    call = {"type": "function", "id": "call00001", "function": {"name": "look_up", "arguments": arguments}}
-    messages = [{"role": "user", "content": "qua"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
-    try:
-        text = write(messages, [{"type": "function", "function": tool}])
-    except TemplateError:
-        return False, "default"
-    for name in TOOL_FORMATS:
-        read = find_tool_format(name).read(text.rpartition("</think>")[2], [tool])[1]
-        if [(call.name, dict(call.arguments)) for call in read] == [("look_up", arguments)]:
-            return True, name
-    return "look_up" in text and "Köln" in text, "default"
+    for as_text in (False, True):
+        given = json.dumps(arguments, ensure_ascii=False) if as_text else arguments
+        call = {"type": "function", "id": "call00001", "function": {"name": "look_up", "arguments": given}}
+        messages = [{"role": "user", "content": "qua"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+        try:
+            text = write(messages, [{"type": "function", "function": tool}])
+        except TemplateError:
+            continue
+        if text is None or "look_up" not in text or "Köln" not in text:
+            continue
+        for name in TOOL_FORMATS:
+            read = find_tool_format(name).read(text.rpartition("</think>")[2], [tool])[1]
+            if [(call.name, dict(call.arguments)) for call in read] == [("look_up", arguments)]:
+                return OwnCalls(name, as_text)
+        return OwnCalls("default", as_text)
+    return None

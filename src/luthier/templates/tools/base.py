@@ -7,7 +7,7 @@ Never decides which words are control tokens: that is the template's and its gua
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Protocol
@@ -62,17 +62,6 @@ def wrapped(tool: Mapping[str, Any]) -> dict[str, Any]:
 def bare(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     """The description without OpenAI's wrapper."""
     return tool["function"] if tool.get("type") == "function" and isinstance(tool.get("function"), Mapping) else tool
-
-
-def map_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """The JSON value with every string in it, keys included, changed."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {change(key): map_texts(item, change) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [map_texts(item, change) for item in value]
-    return value
 
 
 def from_json(text: str) -> Any:

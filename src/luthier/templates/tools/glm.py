@@ -9,7 +9,7 @@ from luthier.errors import TemplateError
 from luthier.templates.tools.base import Tools, as_text, from_json, prompt, to_json, typed, wrapped
 from luthier.types import ToolCall
 
-_CALL = re.compile(r"<tool_call>\s*([^\n<]+?)\s*(?=<arg_key>|</tool_call>)(.*?)</tool_call>", re.DOTALL)
+_CALL = re.compile(r"<tool_call>\s*([^\s<{]+)\s*(?=<arg_key>|</tool_call>)(.*?)</tool_call>", re.DOTALL)
 _PAIR = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 
 
@@ -42,15 +42,15 @@ class GLM4:
 class GLM4MoE:
     name = "glm4_moe"
     marked = True
-    joint = ""
+    joint = "\n"
     words = ("<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
 
     def describe(self, tools: Tools) -> str:
         return prompt(self.name).replace("{tools}", "".join(f"\n{to_json(wrapped(tool))}" for tool in tools))
 
     def write(self, calls: Sequence[ToolCall]) -> str:
-        return "".join(
-            f"\n<tool_call>{call.name}\n"
+        return "\n".join(
+            f"<tool_call>{call.name}\n"
             + "".join(f"<arg_key>{key}</arg_key>\n<arg_value>{as_text(v)}</arg_value>\n" for key, v in call.arguments.items())
             + "</tool_call>"
             for call in calls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,9 @@ from luthier.templates.tools.base import Tools, prompt, to_json
 from luthier.types import ToolCall
 
 _BLOCK = re.compile(r"<\|tool_call_start\|>(.*?)<\|tool_call_end\|>", re.DOTALL)
+# Words that Python keeps for itself can name a tool or an argument (`from="Köln"`): a letter after them makes them names.
+_KEPT = re.compile(rf""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\b({"|".join(keyword.kwlist)})(?=\s*[=(])""")
+_LETTER = "ː"
 _JSON_NAMES = {"true": True, "false": False, "null": None}
 
 
@@ -33,8 +37,9 @@ class LFM2:
         found = _BLOCK.search(text)
         if not found:
             return text, ()
+        source = _KEPT.sub(lambda match: match[0] + (_LETTER if match[1] else ""), found[1].strip())
         try:
-            tree = ast.parse(found[1].strip(), mode="eval").body
+            tree = ast.parse(source, mode="eval").body
             calls = tuple(_call(node) for node in (tree.elts if isinstance(tree, ast.List) else [tree]))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return text, ()
@@ -42,11 +47,10 @@ class LFM2:
 
 
 def _call(node: ast.AST) -> ToolCall:
-    if not isinstance(node, ast.Call) or node.args or any(keyword.arg is None for keyword in node.keywords):
+    if not isinstance(node, ast.Call) or node.args or any(each.arg is None for each in node.keywords):
         raise ValueError("not a call with named arguments")
-    return ToolCall(
-        name=ast.unparse(node.func), arguments={str(keyword.arg): _value(keyword.value) for keyword in node.keywords}
-    )
+    arguments = {str(each.arg).removesuffix(_LETTER): _value(each.value) for each in node.keywords}
+    return ToolCall(name=ast.unparse(node.func).removesuffix(_LETTER), arguments=arguments)
 
 
 def _value(node: ast.AST) -> Any:

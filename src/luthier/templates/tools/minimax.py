@@ -38,7 +38,7 @@ class MiniMax1:
 class MiniMax2:
     name = "minimax2"
     marked = True
-    joint = "\n"
+    joint = ""
     words = ("<minimax:tool_call>", "</minimax:tool_call>")
 
     def describe(self, tools: Tools) -> str:
@@ -51,7 +51,7 @@ class MiniMax2:
             + "</invoke>\n"
             for call in calls
         )
-        return f"<minimax:tool_call>\n{invocations}</minimax:tool_call>"
+        return f"\n<minimax:tool_call>\n{invocations}</minimax:tool_call>"
 
     def read(self, text: str, tools: Tools = ()) -> tuple[str, tuple[ToolCall, ...]]:
         found = _BLOCK.search(text)

@@ -15,7 +15,7 @@ _PARAMETER = re.compile(r"<parameter=([^>]+)>(.*?)</parameter>", re.DOTALL)
 class Seed:
     name = "seed_oss"
     marked = True
-    joint = ""
+    joint = "\n\n"
     words = ("<seed:tool_call>", "</seed:tool_call>")
 
     def describe(self, tools: Tools) -> str:
@@ -23,7 +23,7 @@ class Seed:
 
     def write(self, calls: Sequence[ToolCall]) -> str:
         return "\n".join(
-            f"\n<seed:tool_call>\n<function={call.name}>"
+            f"<seed:tool_call>\n<function={call.name}>"
             + "".join(f"\n<parameter={key}>{as_text(value)}</parameter>" for key, value in call.arguments.items())
             + "\n</function>\n</seed:tool_call>"
             for call in calls
