@@ -1,0 +1,167 @@
+"""Rows of the store to samples and their provenance; which rows are good enough, and why the others are not.
+
+Enters: an open project. Leaves: (Sample, provenance), one by one; a table of what was left out. Writes no file and knows no
+dataset format: workflows/documents.py does that.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from luthier.documents.base import digest
+from luthier.documents.clean import as_answer
+from luthier.documents.project import Project
+from luthier.documents.recipe import ExportPart
+from luthier.documents.steps.coverage import EXPORTED
+from luthier.documents.steps.rows import ORDER, ROWS
+from luthier.types import Conversation, Message, Origin, Preference, Sample, Text
+
+SPLITS = ("train", "val", "test", "known")
+"""known: questions about texts of train that no training row asks (ask.held_out)."""
+WANTS: Mapping[str, type[Sample]] = {"preference": Preference, "text": Text}
+
+
+def wants_of(export: ExportPart) -> type[Sample]:
+    return WANTS.get(export.format, Conversation)
+
+
+def split_of(row: Any) -> str:
+    return "known" if row["held_out"] and row["split"] == "train" else row["split"] or "train"
+
+
+def exported_rows(project: Project, export: ExportPart) -> Iterator[Any]:
+    """The rows that an export has, in the order of the documents."""
+    reviewed = " AND answer.decision='accepted'" if export.reviewed_only else ""
+    rejected = " AND EXISTS (SELECT 1 FROM rejected WHERE rejected.answer=answer.id)" if export.format == "preference" else ""
+    return project.store.each(f"{ROWS} AND {EXPORTED}{reviewed}{rejected}{ORDER}")
+
+
+def leak_rows(project: Project, export: ExportPart) -> Iterator[tuple[str, str, str, str]]:
+    """(id, split, question, answer) of exported rows, for leaks.py."""
+    for row in exported_rows(project, export):
+        yield row["id"], split_of(row), row["question"], row["answer"]
+
+
+def samples(project: Project, export: ExportPart, split: str) -> Iterator[tuple[Sample, dict[str, Any]]]:
+    """The samples of one split with the provenance of each."""
+    if export.format == "text":
+        yield from _texts(project, split)
+        return
+    pages = _Pages(project)
+    number = 0
+    for row in exported_rows(project, export):
+        if split_of(row) != split:
+            continue
+        number += 1
+        origin = Origin(dataset=project.name, file=f"{split}.jsonl", row=number)
+        yield _sample(project, row, export, origin), _provenance(project, row, pages, split, number)
+
+
+def _sample(project: Project, row: Any, export: ExportPart, origin: Origin) -> Sample:
+    messages = [Message(role="system", content=export.system)] if export.system else []
+    keeps = export.reasoning != "none" and row["thinking"]
+    answer = Message(role="assistant", content=row["answer"], thinking=row["thinking"] if keeps else None)
+    if export.format == "preference":
+        worse = project.store.value("SELECT text FROM rejected WHERE answer=? ORDER BY origin", row["id"])
+        prompt = Conversation(messages=(*messages, Message(role="user", content=row["question"])), origin=origin)
+        return Preference(prompt=prompt, chosen=answer, rejected=Message(role="assistant", content=str(worse)), origin=origin)
+    if row["turns"]:
+        messages += [Message(role=turn["role"], content=turn["content"]) for turn in json.loads(row["turns"])]
+    else:
+        messages += [Message(role="user", content=row["question"]), answer]
+    return Conversation(messages=tuple(messages), origin=origin)
+
+
+def _texts(project: Project, split: str) -> Iterator[tuple[Text, dict[str, Any]]]:
+    """The chunks themselves, for pre-training."""
+    sql = """SELECT chunk.*, document.name AS document, document.sha256, document.text_sha, document.title FROM chunk
+             JOIN document ON document.id=chunk.doc WHERE chunk.state='current' AND document.state='parsed' AND chunk.split=?
+             ORDER BY document.name, chunk.start"""
+    pages = _Pages(project)
+    for number, row in enumerate(project.store.each(sql, split), start=1):
+        text = as_answer(project.text(row["text_sha"])[row["start"] : row["end"]])
+        if text:
+            origin = Origin(dataset=project.name, file=f"{split}.jsonl", row=number)
+            where = {"split": split, "row": number, "id": row["id"], **_where(row, pages, row["start"], row["end"])}
+            yield Text(text=text, origin=origin), where
+
+
+class _Pages:
+    """Page numbers of documents; the last document is kept at hand."""
+
+    def __init__(self, project: Project):
+        self.project, self.doc, self.starts, self.numbers = project, "", [], []
+
+    def of(self, doc: str, offset: int) -> int | None:
+        if doc != self.doc:
+            found = self.project.store.all("SELECT start, page FROM page WHERE doc=? ORDER BY start", doc)
+            self.doc, self.starts, self.numbers = doc, [row["start"] for row in found], [row["page"] for row in found]
+        return self.numbers[max(0, bisect_right(self.starts, offset) - 1)] if self.numbers else None
+
+
+def _where(row: Any, pages: _Pages, start: int, end: int) -> dict[str, Any]:
+    place = {"document": row["document"], "sha256": row["sha256"], "text": row["text_sha"], "section": json.loads(row["path"])}
+    return place | {"start": start, "end": end, "page": pages.of(row["doc"], start)}
+
+
+def _provenance(project: Project, row: Any, pages: _Pages, split: str, number: int) -> dict[str, Any]:
+    store = project.store
+    quotes = [
+        {"start": proof["start"], "end": proof["end"], "page": pages.of(row["doc"], proof["start"]), "match": proof["match"]}
+        for proof in store.all("SELECT * FROM evidence WHERE answer=? ORDER BY ordinal", row["id"])
+    ]
+    verdicts = {verdict["axis"]: verdict["score"] for verdict in store.all("SELECT * FROM verdict WHERE answer=?", row["id"])}
+    warned = [flag["code"] for flag in store.all("SELECT code FROM flag WHERE answer=? ORDER BY code", row["id"])]
+    edits = store.value("SELECT count(*) FROM edit WHERE answer=?", row["id"])
+    return {
+        "split": split,
+        "row": number,
+        "id": row["id"],
+        **_where(row, pages, row["start"], row["end"]),
+        "quotes": quotes,
+        "type": row["type"],
+        "difficulty": row["difficulty"],
+        "origin": row["origin"],
+        "model": row["model"],
+        "thinking": row["thinking_origin"],
+        "parser": f"{row['parser']} {row['parser_version']}",
+        "verdicts": verdicts,
+        "flags": warned,
+        "decision": row["decision"],
+        "edits": edits,
+    }
+
+
+def left_out(project: Project) -> dict[str, int]:
+    """Why current rows are not exported: reason -> rows. A row may have several reasons."""
+    store = project.store
+    base = """FROM answer JOIN question ON question.id=answer.question JOIN chunk ON chunk.id=question.chunk
+              WHERE answer.state='current' AND question.state='current' AND chunk.state='current'"""
+    reasons = {row[0]: row[1] for row in store.all(
+        f"""SELECT code, count(*) FROM flag WHERE blocks=1
+            AND answer IN (SELECT answer.id {base} AND coalesce(decision,'')<>'accepted') GROUP BY code"""
+    )}  # fmt: skip
+    for kind in ("exact", "near"):
+        reasons[f"{kind} duplicate"] = int(store.value(f"SELECT count(*) {base} AND dup_kind=?", kind))  # type: ignore[arg-type]
+    reasons["rejected by a person"] = int(store.value(f"SELECT count(*) {base} AND decision='rejected'"))  # type: ignore[arg-type]
+    return {reason: count for reason, count in reasons.items() if count}
+
+
+def rows_hash(project: Project, export: ExportPart) -> str:
+    """Equal for two exports that would write the same rows in the same format."""
+    parts = [export.key()]
+    if export.format == "text":
+        parts += [
+            f"{row['id']}{row['split']}"
+            for row in project.store.each("SELECT id, split FROM chunk WHERE state='current' ORDER BY id")
+        ]
+        return digest(*parts)
+    state = digest(*parts)
+    for row in exported_rows(project, export):
+        state = digest(
+            state, row["id"], split_of(row), row["question"], row["answer"], row["thinking"] or "", row["turns"] or ""
+        )
+    return state
