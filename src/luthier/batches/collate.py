@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from luthier.batches.store import EncodedStore, EncodedSubset
+from luthier.batches.views import Tokens
 from luthier.types import IGNORE_INDEX, Batch
 
 
-def collate(store: EncodedStore | EncodedSubset, samples: Sequence[int], device: torch.device | str = "cpu") -> Batch:
+def collate(store: Tokens, samples: Sequence[int], device: torch.device | str = "cpu") -> Batch:
     """The given samples, in order, as a Batch on device.
 
     >>> # segments [a b c] and [d e]: position_ids [0 1 2 0 1]; with c and e learned: positions [1 3], targets [c e]

@@ -7,26 +7,32 @@ The plan of step k is a pure function of (data, seed, k), so resuming needs noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from luthier.batches.collate import collate
-from luthier.batches.store import EncodedStore, EncodedSubset
+from luthier.batches.views import Tokens
 from luthier.types import Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One optimizer step. samples: all of its samples, on all ranks. tokens, supervised: their sums."""
+    """One optimizer step. samples: all of its samples, on all ranks. tokens, supervised: their sums.
+
+    parts: the optimizer updates that it is made of, where there are several on the same samples (batches/rollouts.py); none:
+    the step is one update.  metrics: name -> (sum, count), what making the samples told.
+    """
 
     number: int
     epoch: float
     samples: np.ndarray
     tokens: int
     supervised: int
+    parts: tuple[Step, ...] = ()
+    metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Loader:
@@ -35,7 +41,7 @@ class Loader:
 
     def __init__(
         self,
-        store: EncodedStore | EncodedSubset,
+        store: Tokens,
         *,
         samples_per_step: int,
         seed: int,
@@ -114,7 +120,7 @@ def shares(lengths: np.ndarray, samples: np.ndarray, world_size: int) -> list[np
 class EvaluationLoader:
     """Every sample of a store once, in micro-batches of like length."""
 
-    def __init__(self, store: EncodedStore | EncodedSubset):
+    def __init__(self, store: Tokens):
         self.store = store
 
     def groups(self, max_tokens: int) -> list[np.ndarray]:

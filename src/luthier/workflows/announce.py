@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from luthier.batches.store import EncodedStore, EncodedSubset
+    from luthier.batches.views import Tokens
     from luthier.planner.base import Plan
     from luthier.runtime.device import Device
     from luthier.runtime.precision import Precision
@@ -31,8 +31,8 @@ def announce(
     config: Config,
     model: nn.Module,
     trainer: Trainer,
-    learned: EncodedStore | EncodedSubset,
-    held_out: Mapping[str, EncodedStore | EncodedSubset],
+    learned: Tokens,
+    held_out: Mapping[str, Tokens],
     device: Device,
     precision: Precision,
     plan: Plan,
@@ -54,8 +54,8 @@ def facts(
     config: Config,
     model: nn.Module,
     trainer: Trainer,
-    learned: EncodedStore | EncodedSubset,
-    held_out: Mapping[str, EncodedStore | EncodedSubset],
+    learned: Tokens,
+    held_out: Mapping[str, Tokens],
     device: Device,
     precision: Precision,
     plan: Plan,
@@ -67,10 +67,11 @@ def facts(
     progress, loader = trainer.progress, trainer.loader
     share = 100 * supervised / max(1, tokens)
     kind = "packed rows" if loader.num_units != len(learned) else "samples"
+    streamed = "streamed; in its first window " if config.streaming else ""
     out = {
         "model": f"{config.model_name_or_path}, {total:,} parameters",
         "learns": f"{learning:,} parameters ({100 * learning / total:.2f} %)",
-        "data": f"{len(learned):,} samples, {tokens:,} tokens, {supervised:,} learned ({share:.0f} %)",
+        "data": f"{streamed}{len(learned):,} samples, {tokens:,} tokens, {supervised:,} learned ({share:.0f} %)",
     }
     if kind == "packed rows":
         filled = 100 * tokens / (loader.num_units * config.cutoff_len)
@@ -104,7 +105,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
 
 
-def show_first_sample(store: EncodedStore | EncodedSubset, tokenizer: PreTrainedTokenizerBase) -> None:
+def show_first_sample(store: Tokens, tokenizer: PreTrainedTokenizerBase) -> None:
     """The first sample as text; what is learned in green, the rest dim."""
     if is_quiet():
         return

@@ -9,17 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.batches.store import EncodedStore, write_store
+from filelock import FileLock, Timeout
+
+from luthier.batches.flat import Flat
+from luthier.batches.store import EncodedStore, write_flat
 from luthier.config import Config
 from luthier.datasets import read_samples
-from luthier.errors import DataError, TemplateError
+from luthier.errors import DataError
 from luthier.runtime.pointers import cache_folder
-from luthier.types import Encoded, Sample
+from luthier.types import Sample
+from luthier.workflows.encode_group import GroupEncoder, encode_groups
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,8 +38,11 @@ logger = logging.getLogger(__name__)
 KEYS = ("cutoff_len", "overflow", "mask_history", "train_on_prompt", "packing", "neat_packing", "on_bad_row")
 """The config keys that change what a stage makes of a sample (the data's own keys are in its fingerprint)."""
 
-VERSION = 1
-"""Raised when the same input gives other tokens than before."""
+VERSION = 2
+"""Raised when the same input gives other tokens, or another store, than before."""
+
+COUNTED = ("samples", "stored", "tokens", "cut_samples", "cut_tokens", "left_out", "unrenderable")
+SHOWN_COMPLAINTS = 5
 
 
 def encode_dataset(
@@ -51,31 +59,26 @@ def encode_dataset(
     Raises DataError where no sample is left, and where tokenized_path holds other data than is asked for.
     """
     samples = read_samples(config, names, wants=stage.sample)
-    identity = _identity(config, samples, stage, template, tokenizer)
-    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:32]
+    identity, fingerprint = identify(config, samples, stage, template, tokenizer)
     folder = Path(config.tokenized_path) / part if config.tokenized_path else cache_folder() / "tokens" / fingerprint
-    if (folder / "store.json").exists() and not config.overwrite_cache:
-        store = EncodedStore.open(folder)
-        if store.report["fingerprint"] == fingerprint:
-            logger.info("tokens of %s read from %s", ", ".join(_names(samples)), folder)
-            _tell(store)
-            return store
-        raise DataError(
-            f"tokenized_path {folder} was made with other settings: {_difference(store, identity)}.",
-            "Name another tokenized_path, or replace it with overwrite_cache: true.",
-        )
-    report: dict[str, Any] = {"fingerprint": fingerprint, "identity": identity}
-    store = write_store(folder, _encoded(config, samples, stage, template, report), report)
+    with one_at_a_time(folder):
+        if (folder / "store.json").exists() and not config.overwrite_cache:
+            store = _kept(folder, samples, identity, fingerprint)
+        else:
+            report: dict[str, Any] = {"fingerprint": fingerprint, "identity": identity}
+            encoder = GroupEncoder(stage, template, skips=config.on_bad_row == "skip")
+            store = write_flat(folder, _encoded_set(config, encoder, samples, report), report)
     if not len(store):
-        raise _nothing_left(config, samples, store)
-    _tell(store)
+        raise nothing_left(config, store)
+    tell(store)
     return store
 
 
-def _identity(
+def identify(
     config: Config, samples: SampleSet, stage: Stage, template: Template, tokenizer: PreTrainedTokenizerBase
-) -> dict[str, Any]:
-    return {
+) -> tuple[dict[str, Any], str]:
+    """Everything that decides which tokens come out, and its hash."""
+    identity = {
         "version": VERSION,
         "data": samples.fingerprint(),
         "stage": stage.name,
@@ -83,80 +86,101 @@ def _identity(
         "tokenizer": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:32],
         **{key: getattr(config, key) for key in KEYS},
     }
+    written = json.dumps(identity, sort_keys=True, ensure_ascii=False)
+    return identity, hashlib.sha256(written.encode()).hexdigest()[:32]
 
 
-def _names(samples: SampleSet) -> list[str]:
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Of several processes that want the same store, one makes it while the others wait and then read it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        logger.info("waiting for another process that is making %s", folder)
+        lock.acquire()
+    except (OSError, NotImplementedError):  # a file system without locks: both make it, the last one to be done stands
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _kept(folder: Path, samples: SampleSet, identity: dict[str, Any], fingerprint: str) -> EncodedStore:
+    """The store that is there already."""
+    store = EncodedStore.open(folder)
+    if store.report["fingerprint"] != fingerprint:
+        before = store.report["identity"]
+        difference = ", ".join(key for key in identity if before.get(key) != identity[key]) or "unknown"
+        raise DataError(
+            f"tokenized_path {folder} was made with other settings: {difference}.",
+            "Name another tokenized_path, or replace it with overwrite_cache: true.",
+        )
+    logger.info("tokens of %s read from %s", ", ".join(names_of(samples)), folder)
+    return store
+
+
+def names_of(samples: SampleSet) -> list[str]:
     return [one.entry.name for one in samples.sets]
 
 
-def _difference(store: EncodedStore, identity: dict[str, Any]) -> str:
-    before = store.report["identity"]
-    return ", ".join(key for key in identity if before.get(key) != identity[key]) or "unknown"
+def _encoded_set(config: Config, encoder: GroupEncoder, samples: SampleSet, report: dict[str, Any]) -> Iterator[Flat]:
+    yield from encoded(config, encoder, samples, report)
+    report["reading"] = [str(samples.counts), *samples.counts.notes] if samples.counts.skipped or samples.counts.notes else []
 
 
-def _encoded(
-    config: Config, samples: SampleSet, stage: Stage, template: Template, report: dict[str, Any]
-) -> Iterator[tuple[int, Encoded]]:
-    counts = dict.fromkeys(("samples", "stored", "tokens", "cut_samples", "cut_tokens", "left_out", "unrenderable"), 0)
-    stream = iter(samples)
-    while group := list(islice(stream, config.preprocessing_batch_size)):
-        for pieces in _encode_group(config, stage, template, group, counts):
-            counts["samples"] += 1
-            counts["left_out"] += not pieces
-            counts["cut_samples"] += any(piece.cut_tokens for piece in pieces)
-            counts["cut_tokens"] += sum(piece.cut_tokens for piece in pieces)
-            counts["stored"] += len(pieces)
-            counts["tokens"] += sum(piece.num_tokens for piece in pieces)
-            for piece in pieces:
-                yield counts["samples"] - 1, piece
-    report |= counts | {"datasets": _names(samples), "rows": str(samples.counts)}
-    if samples.counts.skipped or samples.counts.notes:
-        logger.warning("%s", "\n".join([str(samples.counts), *samples.counts.notes]))
+def encoded(config: Config, encoder: GroupEncoder, samples: Iterable[Sample], report: dict[str, Any]) -> Iterator[Flat]:
+    """The samples as arrays. report receives the counts when they have run out."""
+    counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
+    workers = config.preprocessing_num_workers or 1
+    for outcome in encode_groups(encoder, samples, config.preprocessing_batch_size, workers):
+        for complaint in outcome.complaints[: max(0, SHOWN_COMPLAINTS - counts["unrenderable"])]:
+            logger.warning("skipped: %s", complaint)
+        counts.update(outcome.counts)
+        if outcome.flat is not None:
+            yield outcome.flat
+    report |= counts
 
 
-def _encode_group(
-    config: Config, stage: Stage, template: Template, group: Sequence[Sample], counts: dict[str, int]
-) -> Iterator[list[Encoded]]:
-    try:
-        yield from stage.encode(group, template)
-    except TemplateError:
-        if config.on_bad_row == "error":
-            raise
-        for sample in group:
-            try:
-                yield from stage.encode([sample], template)
-            except TemplateError as error:
-                counts["unrenderable"] += 1
-                logger.warning("skipped: %s", error.message)
-
-
-def _nothing_left(config: Config, samples: SampleSet, store: EncodedStore) -> DataError:
+def nothing_left(config: Config, store: EncodedStore) -> DataError:
     report = store.report
     return DataError(
-        f"nothing is left to learn from {', '.join(_names(samples))}: {report['left_out']} of {report['samples']} are left out "
+        f"nothing is left to learn from: {report['left_out']} of {report['samples']} samples are left out "
         f"(longer than cutoff_len {config.cutoff_len}, or without a learned token).",
         "Raise cutoff_len, or look at the data with: luthier data inspect",
     )
 
 
-def _tell(store: EncodedStore) -> None:
-    """Nothing is lost in silence."""
+def tell(store: EncodedStore, level: int = logging.WARNING) -> None:
+    """Nothing is lost in silence: how many samples and tokens were touched is always said."""
     report = store.report
-    if report["cut_samples"]:
-        whole = report["tokens"] + report["cut_tokens"]
-        logger.warning(
-            "%d of %d samples (%.1f %%) were longer than cutoff_len; %d of %d tokens (%.1f %%) were cut. "
+    if report.get("reading"):
+        logger.log(level, "%s", "\n".join(report["reading"]))
+    samples, whole = report["samples"], report["tokens"] + report["cut_tokens"]
+    if not report["cut_samples"]:
+        logger.info("none of %s samples (%s tokens) is longer than cutoff_len", f"{samples:,}", f"{whole:,}")
+    else:
+        logger.log(
+            level,
+            "%s of %s samples (%.1f %%) were longer than cutoff_len; %s of %s tokens (%.1f %%) were cut. "
             "Raise cutoff_len to keep them.",
-            report["cut_samples"],
-            report["samples"],
-            100 * report["cut_samples"] / max(1, report["samples"]),
-            report["cut_tokens"],
-            whole,
+            f"{report['cut_samples']:,}",
+            f"{samples:,}",
+            100 * report["cut_samples"] / max(1, samples),
+            f"{report['cut_tokens']:,}",
+            f"{whole:,}",
             100 * report["cut_tokens"] / max(1, whole),
         )
     if report["left_out"]:
-        logger.warning(
-            "%d of %d samples were left out: too long, or nothing in them is learned.", report["left_out"], report["samples"]
+        logger.log(
+            level,
+            "%s of %s samples (%.1f %%) were left out: too long, or nothing in them is learned.",
+            f"{report['left_out']:,}",
+            f"{samples:,}",
+            100 * report["left_out"] / max(1, samples),
         )
     if report["unrenderable"]:
-        logger.warning("%d samples cannot be written in this template and were skipped.", report["unrenderable"])
+        logger.log(level, "%s samples cannot be written in this template and were skipped.", f"{report['unrenderable']:,}")

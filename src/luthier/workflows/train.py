@@ -15,7 +15,9 @@ import numpy as np
 from luthier.adapters import ADAPTERS
 from luthier.batches.loader import EvaluationLoader, Loader
 from luthier.batches.pack import pack
-from luthier.batches.store import EncodedStore, EncodedSubset
+from luthier.batches.store import EncodedStore
+from luthier.batches.stream import StreamLoader
+from luthier.batches.views import Tokens
 from luthier.config import Config
 from luthier.models.load import load_config_of_model, load_model
 from luthier.models.score import Scorer
@@ -37,6 +39,7 @@ from luthier.workflows.announce import announce, show_first_sample
 from luthier.workflows.encode import encode_dataset
 from luthier.workflows.keep import save_final, saver
 from luthier.workflows.plan import plan_training
+from luthier.workflows.stream import Stream, open_stream
 
 if TYPE_CHECKING:
     from luthier.runtime.device import Device
@@ -79,12 +82,15 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
     if precision.note:
         logger.warning("%s", precision.note)
 
-    def encode(names: list[str] | None, part: str = "train") -> EncodedStore:
-        return encode_dataset(config, names, stage, template, tokenizer, part=part)
+    def encode(names: list[str] | None, part: str = "train") -> EncodedStore | Stream:
+        if names is None and config.streaming:
+            return open_stream(config, stage, template, tokenizer)
+        making = config if parallel.is_main else config.model_copy(update={"overwrite_cache": False})
+        return encode_dataset(making, names, stage, template, tokenizer, part=part)
 
     if not parallel.is_main:
         parallel.barrier()  # rank 0 fills the token cache, the others read it
-    learned, held_out = datasets(config, encode)
+    data, held_out = datasets(config, encode)
     if parallel.is_main:
         parallel.barrier()
 
@@ -92,7 +98,8 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
     adapter = ADAPTERS[config.finetuning_type](config)
     net = adapter.attach(model)
     scorer = Scorer(net, neftune_alpha=config.neftune_noise_alpha)
-    loader = make_loader(config, learned, parallel.world_size)
+    loader = make_loader(config, data, parallel.world_size)
+    learned = loader.store  # of a stream, what can be known of it now: its first window
     plan = plan_training(
         config,
         model_config=model_config,
@@ -140,18 +147,18 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
         run.update_status(state="stopped" if summary["state"] == "stopped" else "finished", reason=summary["reason"])
 
 
-def datasets(
-    config: Config, encode: Callable[..., EncodedStore]
-) -> tuple[EncodedStore | EncodedSubset, dict[str, EncodedStore | EncodedSubset]]:
-    """(what is learned, evaluation sets by name). encode(names, part) makes or opens a store."""
-    learned: EncodedStore | EncodedSubset = encode(None)
+def datasets(config: Config, encode: Callable[..., EncodedStore | Stream]) -> tuple[Tokens | Stream, dict[str, Tokens]]:
+    """(what is learned, evaluation sets by name). encode(names, part) makes or opens a store; encode(None) may be a stream."""
+    data: Tokens | Stream = encode(None)
     if config.val_size and not config.eval_dataset:
-        learned, rest = learned.split(config.val_size, config.seed)
-        return as_learned(config, learned), {"eval": as_learned(config, rest)}
-    return as_learned(config, learned), evaluation_sets(config, encode)
+        if config.streaming:
+            return data, {"eval": as_learned(config, data.first(int(config.val_size)))}
+        learned, rest = data.split(config.val_size, config.seed)
+        return learned, {"eval": as_learned(config, rest)}
+    return data, evaluation_sets(config, encode)
 
 
-def evaluation_sets(config: Config, encode: Callable[..., EncodedStore]) -> dict[str, EncodedStore | EncodedSubset]:
+def evaluation_sets(config: Config, encode: Callable[..., EncodedStore]) -> dict[str, Tokens]:
     """The stores of eval_dataset by name; {} where it is unset."""
     names = config.eval_dataset or []
     if config.eval_on_each_dataset:
@@ -161,27 +168,35 @@ def evaluation_sets(config: Config, encode: Callable[..., EncodedStore]) -> dict
     return {name: as_learned(config, store) for name, store in stores.items()}
 
 
-def as_learned(config: Config, store: EncodedStore | EncodedSubset) -> EncodedStore | EncodedSubset:
+def as_learned(config: Config, store: Tokens) -> Tokens:
     """Pre-training lays documents end to end and cuts every cutoff_len tokens; other samples stay as they are."""
     wraps = config.stage == "pt" and config.packing is not False and not config.neat_packing
     return store.wrapped(config.cutoff_len) if wraps else store
 
 
-def make_loader(config: Config, store: EncodedStore | EncodedSubset, world_size: int) -> Loader:
+def make_loader(config: Config, data: Tokens | Stream, world_size: int) -> Loader | StreamLoader:
     """Batches as the user counts them: per_device_train_batch_size x gradient_accumulation_steps x devices a step."""
-    packs = config.packing or config.neat_packing
+    samples_per_step = config.per_device_train_batch_size * config.gradient_accumulation_steps * world_size
+    if isinstance(data, Stream):
+        return data.loader(lambda window: arranged(config, window), samples_per_step)
+    store, units = arranged(config, data)
     return Loader(
         store,
-        samples_per_step=config.per_device_train_batch_size * config.gradient_accumulation_steps * world_size,
+        samples_per_step=samples_per_step,
         seed=config.seed if config.data_seed is None else config.data_seed,
         shuffle=not config.disable_shuffling,
-        units=pack(np.asarray(store.lengths), config.cutoff_len)
-        if (packs and config.stage != "pt") or config.neat_packing
-        else None,
+        units=units,
     )
 
 
-def identity(config: Config, store: EncodedStore | EncodedSubset, loader: Loader, model_config: Any) -> Mapping[str, Any]:
+def arranged(config: Config, store: Tokens) -> tuple[Tokens, list[np.ndarray] | None]:
+    """What is learned of store, and its packed rows; None where a step is made of single samples."""
+    packs = config.neat_packing or (config.packing and config.stage != "pt")
+    store = as_learned(config, store)
+    return store, pack(np.asarray(store.lengths), config.cutoff_len) if packs else None
+
+
+def identity(config: Config, store: Tokens, loader: Loader | StreamLoader, model_config: Any) -> Mapping[str, Any]:
     """What a checkpoint must share with a training that goes on from it."""
     shape = hashlib.sha256(json.dumps(model_config.to_dict(), sort_keys=True, default=str).encode()).hexdigest()[:16]
     return {

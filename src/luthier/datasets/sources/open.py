@@ -23,8 +23,10 @@ def open_source(entry: Entry, config: Config) -> Source:
     if "://" in entry.location:
         from luthier.datasets.sources.remote import find_remote_files
 
-        return FilesSource(find_remote_files(entry.location, entry.encoding, lambda file: file.suffix in READERS))
-    return FilesSource(find_files(entry.location, entry.base, entry.encoding, f'dataset "{entry.name}"'))
+        files = find_remote_files(entry.location, entry.encoding, lambda file: file.suffix in READERS)
+    else:
+        files = find_files(entry.location, entry.base, entry.encoding, f'dataset "{entry.name}"')
+    return FilesSource(files, spot_check=config.streaming)
 
 
 def prefers_modelscope() -> bool:
