@@ -1,6 +1,7 @@
 """`luthier webui`: the web page from which everything can be done without code.
 
-What enters: where to listen, and what the page may touch. What leaves: a server that runs until Ctrl-C. Runs that it started go on.
+What enters: where to listen, and what the page may touch. What leaves: a server that runs until Ctrl-C. Runs that it started
+go on.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def webui(
 ) -> None:
     """Open the Board: train, follow runs, evaluate, chat, export, and look after data, in a browser.
 
-    It listens on this machine alone unless --host says otherwise; on another address it asks for a token. It reads and writes the
-    folder it is started in, and those of --allow. Closing the page, or ending this command, never ends a run.
+    It listens on this machine alone unless --host says otherwise; on another address it asks for a token. It reads and writes
+    the folder it is started in, and those of --allow. Closing the page, or ending this command, never ends a run.
 
     Example: luthier webui --port 7860
     """

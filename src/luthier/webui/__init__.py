@@ -7,5 +7,6 @@
     helper.py    the process that may import torch (forecast, preview)    talker.py    the process that holds the chat models
     curves.py    metrics files to charts                                  pages/       one file a page
 
-The web process never imports torch, and holds no truth: that lies in the run folders (luthier.runs) and in the browser's settings.
+The web process never imports torch, and holds no truth: that lies in the run folders (luthier.runs) and in the browser's
+settings.
 """

@@ -1,6 +1,7 @@
 """The web process: one FastAPI application, guarded, with one route a page.
 
-Enters: Settings.  Leaves: a server that runs until it is told to end. Never imports torch; what needs it runs in processes beside it.
+Enters: Settings.  Leaves: a server that runs until it is told to end. Never imports torch; what needs it runs in processes
+beside it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Metrics files, read as they grow and thinned to what a screen can show.
 
-Enters: the metrics.jsonl of a run.  Leaves: series of [step, value], at most POINTS each.  Rows are parsed once: a file that grew is
-read on from where it ended, one that was rewritten (a resumed run) from its beginning.
+Enters: the metrics.jsonl of a run.  Leaves: series of [step, value], at most POINTS each.  Rows are parsed once: a file that
+grew is read on from where it ended, one that was rewritten (a resumed run) from its beginning.
 """
 
 from __future__ import annotations

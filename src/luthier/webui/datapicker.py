@@ -18,7 +18,7 @@ from luthier.runtime.files import size_text
 from luthier.webui.fields import Field
 from luthier.webui.form import Form
 from luthier.webui.page import Page
-from luthier.webui.parts import button, dialog, icon_button, text_block
+from luthier.webui.parts import button, dialog, icon_button
 from luthier.workflows.data import Listed, list_datasets
 
 LEARNS_FROM = {"pt": {"text"}, "dpo": {"preference"}, "rm": {"preference"}, "kto": {"rated"}}
@@ -54,7 +54,7 @@ class DataPicker(Field):
         words = {}
         for one in registered(str(settings.get("dataset_dir") or "data")):
             if one.holds in wanted or one.name in chosen:
-                size = one.problem and self.page.t("data.broken") or (size_text(one.num_bytes) if one.num_bytes else "")
+                size = (one.problem and self.page.t("data.broken")) or (size_text(one.num_bytes) if one.num_bytes else "")
                 words[one.name] = " · ".join(part for part in (one.name, size) if part)
         return {**words, **{name: name for name in chosen if name not in words}}
 

@@ -1,6 +1,7 @@
 """One configuration key as a field: name, control, one line of meaning, a "why" behind it, and what is wrong with it.
 
-Enters: a key and the form it belongs to.  Leaves: elements that write into the form as they are typed.  How a key is drawn follows
+Enters: a key and the form it belongs to.  Leaves: elements that write into the form as they are typed.  How a key is drawn
+follows
 from its docs alone: a new key needs nothing here.
 """
 
@@ -112,7 +113,7 @@ class Field:
         if doc.type == "bool":
             words = {"": show_value(doc.default, self.page.lang), "true": self.page.t("yes"), "false": self.page.t("no")}
             return self._select(words, lambda value: self._take({"true": True, "false": False}.get(value)))
-        if doc.choices:
+        if choices_of(doc) and doc.type != "list":
             return self._choices(doc)
         if doc.type == "list":
             return self._list(doc)
@@ -124,7 +125,7 @@ class Field:
         words = {str(value): self.page.choice(doc.key, value) for value in choices_of(doc)}
         if doc.optional or str(doc.default) not in words:
             words = {"": show_value(doc.default, self.page.lang), **words}
-        native = {str(value): value for value in doc.choices}
+        native = {str(value): value for value in choices_of(doc)}
         return self._select(words, lambda value: self._take(native.get(value)))
 
     def _select(self, words: Mapping[str, str], take: Callable[[str], None]) -> ui.select:
@@ -178,7 +179,7 @@ class Field:
         if isinstance(value, dict):
             return json.dumps(value, ensure_ascii=False)
         if value is None:
-            return str(doc.default) if doc.choices and not doc.optional and doc.default in choices_of(doc) else ""
+            return str(doc.default) if not doc.optional and doc.default in choices_of(doc) else ""
         return show_value(value, "en") if isinstance(value, bool | float) else str(value)
 
 

@@ -17,6 +17,7 @@ from luthier.runtime.files import size_text
 from luthier.runtime.progress import duration
 from luthier.webui.charts import DARK, LIGHT
 from luthier.webui.page import Page
+from luthier.webui.parts import is_gone
 from luthier.webui.words import locale, translate
 
 QUIET_S = 0.6
@@ -39,7 +40,7 @@ class ForecastBox:
 
     async def _ask(self, number: int, settings: dict[str, Any], problems: dict[str, str]) -> None:
         await asyncio.sleep(QUIET_S)
-        if number != self._number:
+        if number != self._number or is_gone(self.box):
             return
         if problems:
             self._show(f'<p class="muted">{escape(self.page.t("forecast.mend"))}</p>')
@@ -54,13 +55,13 @@ class ForecastBox:
             if number == self._number:
                 self._show(f'<div class="note bad">{escape(self.page.explain(error))}</div>')
             return
-        if number == self._number:
+        if number == self._number and not is_gone(self.box):
             self.answer = answer
             self._show(self._words(answer))
             self.on_answer(answer)
 
     def _show(self, html: str) -> None:
-        if not self.box.is_deleted:
+        if not is_gone(self.box):
             self.box.set_content(html)
 
     def _words(self, answer: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The settings of one page as they are typed, before they are a Config.
 
-Enters: a key and what was typed.  Leaves: only what differs from "not set", as a mapping, and what is wrong with it, key by key.
-Never touches a file: the dict that is handed in is kept by the caller (in the browser's storage).
+Enters: a key and what was typed.  Leaves: only what differs from "not set", as a mapping, and what is wrong with it, key by
+key. Never touches a file: the dict that is handed in is kept by the caller (in the browser's storage).
 """
 
 from __future__ import annotations

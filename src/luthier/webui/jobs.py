@@ -1,7 +1,7 @@
 """Jobs: a training, a prediction, an export is a process of its own that reads a YAML file and writes a run folder.
 
-What enters: a verb and its settings. What leaves: a Run. The process is no child to wait for: it has its own session, its words go
-to the run's log, and it goes on whatever happens to the web process, which finds it again through luthier.runs.
+What enters: a verb and its settings. What leaves: a Run. The process is no child to wait for: it has its own session, its
+words go to the run's log, and it goes on whatever happens to the web process, which finds it again through luthier.runs.
 """
 
 from __future__ import annotations

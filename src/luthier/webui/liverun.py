@@ -1,6 +1,7 @@
 """One run as it goes: progress, numbers, curves, the end of its log, and what the curve says when it is over.
 
-Enters: a Run.  Leaves: elements that follow the run folder, whoever started the run. Nothing here can harm it but the three buttons.
+Enters: a Run.  Leaves: elements that follow the run folder, whoever started the run. Nothing here can harm it but the three
+buttons.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from luthier.runtime.progress import duration
 from luthier.webui import jobs
 from luthier.webui.charts import Line, line_chart, loss_lines
 from luthier.webui.page import Page
-from luthier.webui.parts import button, confirm, state_chip, text_block
+from luthier.webui.parts import button, confirm, is_gone, state_chip, text_block
 from luthier.webui.words import translate
 
 FOLLOW_S = 1.5
@@ -91,6 +92,8 @@ class LiveRun:
         except LuthierError as error:
             self.timer.cancel()
             self.head.set_content(f'<span class="red">{escape(self.page.explain(error))}</span>')
+            return
+        if is_gone(self.head):
             return
         self._show_status(status)
         if self.chart is not None and status.get("step") != self._drawn:

@@ -18,7 +18,7 @@ from luthier.webui.fields import Fields
 from luthier.webui.layout import choices_of, is_relevant, model_keys
 from luthier.webui.models import Found, known_names, look, trained
 from luthier.webui.page import Page
-from luthier.webui.parts import button, text_block
+from luthier.webui.parts import button, is_gone
 
 
 def model_bar(page: Page) -> None:
@@ -127,6 +127,8 @@ class Bar:
     async def _look(self) -> None:
         name = self.form.get("model_name_or_path") or "starter"
         found = await run.io_bound(look, name)
+        if is_gone(self.says):
+            return
         self.says.set_content(self._words(name, found))
         self.adapters.set_visibility(
             is_relevant("lora_rank", self.form.settings()) or bool(self.form.get("adapter_name_or_path"))

@@ -1,4 +1,5 @@
-"""What every page has in common: its reader's language and look, the settings of the model bar, the processes beside the server.
+"""What every page has in common: its reader's language and look, the settings of the model bar, the processes beside the
+server.
 
 Enters: a route that was opened.  Leaves: the frame of shell.py with the page's own content in it.
 """
@@ -16,6 +17,7 @@ from luthier.webui.curves import Curves
 from luthier.webui.form import Form
 from luthier.webui.machine import Machine
 from luthier.webui.settings import Settings
+from luthier.webui.tensorboards import TensorBoards
 from luthier.webui.words import LANGUAGES, choice, label, say, translate
 from luthier.webui.workers import Worker
 
@@ -24,7 +26,7 @@ MODEL_START = {"model_name_or_path": "starter", "finetuning_type": "lora"}
 
 @dataclass(slots=True, kw_only=True)
 class Shared:
-    """One a web process, for all its pages and readers."""
+    """One a web process, for all its pages and readers. loaded: names of the models that the talker holds."""
 
     settings: Settings
     pages: dict[str, str]
@@ -33,8 +35,12 @@ class Shared:
     helper: Worker = field(default_factory=lambda: Worker("luthier.webui.helper"))
     talker: Worker = field(default_factory=lambda: Worker("luthier.webui.talker"))
 
+    loaded: list[str] = field(default_factory=list)
+    tensorboards: TensorBoards = field(default_factory=TensorBoards)
+
     async def close(self) -> None:
         """End the processes beside this one. Runs are not among them."""
+        self.tensorboards.close()
         await self.helper.end()
         await self.talker.end()
 

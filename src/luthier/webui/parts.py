@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from luthier.webui.page import Page
 
 STATE_LOOKS = {
-    "running": "live", "stopping": "warn", "queued": "warn", "finished": "good", "stopped": "warn", "failed": "bad", "died": "bad",
-}  # fmt: skip
+    "running": "live", "stopping": "warn", "queued": "warn", "finished": "good", "stopped": "warn", "failed": "bad", "died":
+    "bad", }  # fmt: skip
 
 
 def button(
@@ -122,3 +122,11 @@ def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]], numeric: Seq
     )
     label = f'<caption class="sr">{escape(caption)}</caption>' if caption else ""
     return f'<table class="plain">{label}<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def is_gone(element: ui.element) -> bool:
+    """Whether the page that an element belongs to was closed while something was waited for."""
+    try:
+        return element.is_deleted or element.client.is_deleted
+    except RuntimeError:
+        return True

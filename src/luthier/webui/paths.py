@@ -1,7 +1,7 @@
 """Which folders settings would touch, held against the folders that the page may use.
 
-Enters: settings.  Leaves: nothing, or a complaint at the key that names a foreign folder. Names of hubs and registered datasets are
-no paths.
+Enters: settings.  Leaves: nothing, or a complaint at the key that names a foreign folder. Names of hubs and registered
+datasets are no paths.
 """
 
 from __future__ import annotations

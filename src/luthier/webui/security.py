@@ -1,6 +1,7 @@
 """Who may ask, from where, and how much: one layer around the whole web application, HTTP and websocket alike.
 
-Enters: every request.  Leaves: the request, or a refusal.  Checks, in this order: the name by which the page was called (a foreign web
+Enters: every request.  Leaves: the request, or a refusal.  Checks, in this order: the name by which the page was called (a
+foreign web
 site that points its name at this machine is refused), the origin of whatever changes something, the size of a body, the token.
 """
 

@@ -2,8 +2,8 @@
 
     python -m luthier.webui.turn VERB JOB.yaml FOLDER wait|now
 
-Enters: a queued run.  Leaves: the same process, now the command itself (train, predict: they keep their run by themselves), or for
-other verbs a child whose ending is written into the run. A stop that comes while it waits ends it. Never imports torch.
+Enters: a queued run.  Leaves: the same process, now the command itself (train, predict: they keep their run by themselves), or
+for other verbs a child whose ending is written into the run. A stop that comes while it waits ends it. Never imports torch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A process beside the web process, asked in JSON lines: the helper, and the talker of the chat.
 
-What enters: requests. What leaves: answers, or the pieces of one answer as they come. The process starts at the first request, ends
-with the web process (its stdin closes), and is started anew where it died.
+What enters: requests. What leaves: answers, or the pieces of one answer as they come. The process starts at the first request,
+ends with the web process (its stdin closes), and is started anew where it died.
 """
 
 from __future__ import annotations

@@ -1,0 +1,151 @@
+"""What Train, Evaluate and Export have in common: sections and folds of fields, complaints, and the button that starts a job.
+
+Enters: a Page and the name of its layout.  Leaves: a form that is checked as it is typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from nicegui import ui
+
+from luthier.errors import LuthierError
+from luthier.webui import layout
+from luthier.webui.datapicker import DataPicker
+from luthier.webui.fields import Fields, fold
+from luthier.webui.form import check, warnings_of
+from luthier.webui.page import Page
+from luthier.webui.parts import card, text_block
+from luthier.webui.paths import outside
+from luthier.webui.settingsfile import read_yaml
+from luthier.webui.words import translate
+
+WIDE = ("dataset",)
+
+
+class FormPage:
+    """Subclasses say what is always set (always), and draw what stands beside the form."""
+
+    name: str
+    always: Mapping[str, Any] = {}
+
+    def __init__(self, page: Page):
+        self.page = page
+        self.form = page.form(self.name, layout.start(self.name))
+        self.fields = Fields(page, self.form)
+        self.folds: dict[str, ui.expansion] = {}
+        self.data: DataPicker | None = None
+        self.said: ui.html | None = None
+
+    def head(self) -> None:
+        """The name of the page and one line on it."""
+        with ui.element("div").classes("pagehead"):
+            text_block(self.page.t(f"nav.{self.name}"), tag="h1")
+            text_block(self.page.t(f"{self.name}.intro"), tag="p")
+
+    def draw_sections(self) -> None:
+        """The fields in sight."""
+        t = self.page.t
+        for name, keys in layout.sections(self.name).items():
+            with card(t(f"section.{name}"), t(f"section.{name}.hint")), ui.element("div").classes("fields"):
+                for key in [*keys, "dataset_dir"] if "dataset" in keys else keys:
+                    self._add(key)
+
+    def _add(self, key: str) -> None:
+        if key == "dataset":
+            self.data = DataPicker(self.page, self.form, key)
+            self.fields.by_key[key] = self.data
+        else:
+            self.fields.add(key)
+        if key in WIDE:
+            self.fields.by_key[key].box.classes("full")
+
+    def draw_folds(self) -> None:
+        """Everything else, one fold away."""
+        with ui.element("section").classes("card"):
+            text_block(self.page.t("train.more"), tag="h2")
+            with ui.element("div"):
+                for name, keys in layout.folds(self.name).items():
+                    self.folds[name] = self._fold(name, keys)
+                self._extra()
+
+    def _fold(self, name: str, keys: list[str]) -> ui.expansion:
+        def draw() -> None:
+            with ui.element("div").classes("fields"):
+                for key in keys:
+                    self._add(key)
+            self.show_relevant()
+
+        return fold(self.page.t(f"fold.{name}"), self.page.t(f"fold.{name}.hint"), draw)
+
+    def _extra(self) -> None:
+        t, kept = self.page.t, f"extra.{self.name}"
+
+        def take(text: str) -> None:
+            self.page.store[kept] = text
+            self.follow(set())
+
+        def draw() -> None:
+            text_block(t("extra.hint"), "muted small")
+            area = ui.textarea(value=self.page.store.get(kept, "")).classes("wide")
+            area.props(
+                f'outlined dense autogrow debounce=400 aria-label="{escape(t("fold.extra"))}" placeholder="weight_decay: 0.01"'
+            )
+            area.on_value_change(lambda event: take(event.value or ""))
+
+        fold(t("fold.extra"), t("fold.extra.hint"), draw)
+
+    # ---- settings ----
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that is set on the page. Raises ConfigError where the further keys are no YAML."""
+        extra = read_yaml(self.page.store.get(f"extra.{self.name}") or "")
+        return {**self.always, **self.form.settings(), **extra}
+
+    def problems(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """key -> what is wrong."""
+        return {**check(settings)[1], **outside(settings, self.page.settings)}
+
+    def follow(self, changed: set[str]) -> None:
+        """After every change."""
+        try:
+            settings = self.settings()
+            problems = self.problems(settings)
+        except LuthierError as error:
+            settings, problems = {}, {"": self.page.explain(error)}
+        elsewhere = self.fields.complain(problems)
+        config = check(settings)[0] if not problems else None
+        said = [*elsewhere.values(), *(warnings_of(config) if config else [])]
+        if self.said is not None:
+            notes = (f'<div class="note">{escape(translate(self.page.lang, text))}</div>' for text in said)
+            self.said.set_content(f'<div class="col-8">{"".join(notes)}</div>' if said else "")
+        if changed & {"stage", "dataset_dir"} and self.data is not None:
+            self.data.refresh()
+        self.show_relevant()
+        self.followed(settings, problems)
+
+    def followed(self, settings: dict[str, Any], problems: dict[str, str]) -> None:
+        """What a page does beside."""
+
+    def show_relevant(self) -> None:
+        """Only what means something under these settings."""
+        settings = self.form.settings()
+        for key, field in self.fields.by_key.items():
+            field.show(layout.is_relevant(key, settings))
+        for name, made in self.folds.items():
+            some = any(layout.is_relevant(key, settings) for key in layout.folds(self.name).get(name, []))
+            made.set_visibility(some and layout.fold_is_relevant(self.name, name, settings))
+
+    def refuse(self, settings: Mapping[str, Any], *needed: str) -> bool:
+        """Say at the field and on top what keeps a job from starting; False where nothing does."""
+        problems = self.problems(settings)
+        problems |= {key: self.page.t("data.choose_first") for key in needed if not settings.get(key)}
+        if not problems:
+            return False
+        self.fields.complain(problems)
+        key, text = next(iter(problems.items()))
+        name = f"{self.page.label(key)}: " if key else ""
+        self.page.complain(name + translate(self.page.lang, text.removeprefix(f"{key}: ")))
+        return True

@@ -1,0 +1,132 @@
+"""Export: write a model as other tools load it, see the proof, and the commands that use it.
+
+Enters: a Page.  Leaves: export runs (a run folder with the log, an export_dir with the model).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from nicegui import run as background
+from nicegui import ui
+
+from luthier.errors import LuthierError
+from luthier.runs import Run, shown_path
+from luthier.webui import jobs
+from luthier.webui.formpage import FormPage
+from luthier.webui.liverun import LiveRun
+from luthier.webui.page import Page
+from luthier.webui.parts import button, card, code_block, empty, text_block
+from luthier.webui.settingsfile import preview_buttons
+
+LAST_RUN = "run.export"
+
+
+async def build(page: Page) -> None:
+    """Draw the page."""
+    ExportPage(page)
+
+
+class ExportPage(FormPage):
+    """The form to the left, the export and what to do with it to the right."""
+
+    name = "export"
+
+    def __init__(self, page: Page):
+        super().__init__(page)
+        self.head()
+        with ui.element("div").classes("two"):
+            with ui.element("div").classes("col-24"):
+                self.draw_sections()
+                self.draw_folds()
+            with ui.element("div").classes("bench"):
+                with card(page.t("export.start")):
+                    self._start_box()
+                with card():
+                    self.live = ui.element("div").classes("col-16")
+        self.form.on_change(self.follow)
+        self.follow(set())
+        last = page.store.get(LAST_RUN)
+        self._show_run(next((run for run, _ in jobs.listed() if str(run.folder) == last), None))
+
+    def _start_box(self) -> None:
+        t = self.page.t
+        self.what = text_block("", "muted")
+        with ui.element("div").classes("field"):
+            text_block(t("export.where"), "strong")
+            self.output = ui.input(placeholder=self._fresh_folder()).classes("wide")
+            self.output.props(f'outlined dense aria-label="{t("export.where")}" data-test="export-dir"')
+        self.said = ui.html("", sanitize=False)
+        with ui.element("div").classes("row-8"):
+            self.start_button = button(t("export.start"), self._start, drawing="export", kind="main").props(
+                'data-test="export"'
+            )
+            preview_buttons(self.page, "export", self._settings_to_show)
+
+    def followed(self, settings: dict[str, Any], problems: dict[str, str]) -> None:
+        """Say what will be written."""
+        key = "export.what" if settings.get("adapter_name_or_path") else "export.no_adapter"
+        self.what.set_content(escape(self.page.t(key)))
+
+    def _fresh_folder(self) -> str:
+        names = self.page.model.get("adapter_name_or_path") or [self.page.model.get("model_name_or_path") or "starter"]
+        form = self.form.get("export_format") or "merged"
+        return f"exports/{Path(names[-1]).name}-{form}"
+
+    def _settings_to_show(self) -> dict[str, Any]:
+        return self.settings() | {"export_dir": (self.output.value or "").strip() or self._fresh_folder()}
+
+    async def _start(self) -> None:
+        try:
+            settings = self._settings_to_show()
+        except LuthierError as error:
+            self.page.complain(error)
+            return
+        if self.refuse(settings):
+            return
+        settings["output_dir"] = f"saves/export/{Path(settings['export_dir']).name}-{datetime.now():%Y-%m-%d-%H%M%S}"
+        self.start_button.disable()
+        try:
+            run = await background.io_bound(jobs.start, "export", settings)
+        except LuthierError as error:
+            self.page.complain(error)
+            return
+        finally:
+            self.start_button.enable()
+        self.page.store[LAST_RUN] = str(run.folder)
+        self.page.tell("start.done", name=run.folder.name)
+        self._show_run(run)
+
+    def _show_run(self, run: Run | None) -> None:
+        self.live.clear()
+        with self.live:
+            if run is None:
+                empty(self.page, "export.none", "export.none.hint")
+                return
+            self.use = ui.element("div").classes("col-8")
+            LiveRun(self.page, run, on_state=lambda state: self._show_use(run) if state == "finished" else None)
+
+    def _show_use(self, run: Run) -> None:
+        settings = run.saved_config()
+        with self.use:
+            text_block(self.page.t("export.use"), tag="h3")
+            code_block(self.page, commands(settings), "use")
+
+
+def commands(settings: Mapping[str, Any]) -> str:
+    """The lines that run the export in the tool it was made for."""
+    folder = Path(str(settings["export_dir"])).expanduser()
+    shown = shown_path(folder.resolve())
+    form = settings.get("export_format") or "safetensors"
+    ggufs = sorted(folder.glob("*.gguf"))
+    if form == "gguf" or ggufs:
+        file = shown_path(ggufs[0].resolve()) if ggufs else f"{shown}/model.gguf"
+        lines = [f"llama-cli -m {file} -cnv", f"llama-server -m {file} --port 8080"]
+        if (folder / "Modelfile").is_file():
+            lines.append(f"ollama create my-model -f {shown}/Modelfile && ollama run my-model")
+        return "\n".join(lines)
+    return f"luthier chat --model_name_or_path {shown}\nvllm serve {shown}\npython -m sglang.launch_server --model-path {shown}"
