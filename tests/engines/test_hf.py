@@ -107,11 +107,31 @@ def test_one_answer_that_does_not_fit_fails_alone(model, characters):
     assert answers(engine, [[5]], replace(GREEDY, max_new_tokens=9))[0].finish_reason == "length"
 
 
-def test_another_error_reaches_whoever_waits_and_the_engine_goes_on(model, characters):
+def test_another_error_reaches_whoever_waits_and_the_engine_goes_on(model, characters, monkeypatch):
     engine = HFEngine(model, characters, [STOP])
+    monkeypatch.setattr(model, "forward", lambda *args, **options: [][0])
     with pytest.raises(IndexError):
-        answers(engine, [[5], [9999]], GREEDY)
+        answers(engine, [[5], [6]], GREEDY)
+    monkeypatch.undo()
     assert_as_alone(model, engine, count=3)
+
+
+@pytest.mark.parametrize("prompt", [[5, 97], [-1]])
+def test_ids_that_the_model_does_not_have_are_refused_before_they_reach_it(model, characters, prompt):
+    engine = HFEngine(model, characters, [STOP])
+    with pytest.raises(EngineError, match="outside the model's vocabulary of 97"):
+        answers(engine, [prompt], GREEDY)
+    with pytest.raises(EngineError, match="logit_bias"):
+        answers(engine, [[5]], replace(GREEDY, logit_bias=((97, 1.0),)))
+
+
+def test_logit_bias_forbids_and_forces(model, characters):
+    engine = HFEngine(model, characters, [STOP])
+    plain = answers(engine, [[5, 6]], GREEDY)[0].ids
+    forbidden = answers(engine, [[5, 6]], replace(GREEDY, logit_bias=((plain[0], -100.0),)))[0].ids
+    assert plain[0] not in forbidden
+    assert set(answers(engine, [[5, 6]], replace(GREEDY, logit_bias=((42, 1e4),)))[0].ids) == {42}
+    assert answers(engine, [[5, 6]], GREEDY)[0].ids == plain
 
 
 def test_a_seed_repeats_itself_whatever_runs_beside_it(model, characters):

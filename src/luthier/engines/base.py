@@ -25,6 +25,8 @@ class Sampling:
     stop: texts at which generation ends; they are cut from the answer.
     seed: makes one request repeat itself, whatever runs beside it; None draws a fresh one.
     logprobs: None for none; n for the log-probability of each token and of the n likeliest in its place.
+    logit_bias: (token id, what is added to its logit) as OpenAI defines it.
+    grammar: what the answer has to look like, in the Lark dialect of llguidance (%json SCHEMA and <[token id]> included).
     """
 
     do_sample: bool = True
@@ -41,6 +43,8 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logprobs: int | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: str | None = None
 
     def __post_init__(self) -> None:
         """Raises EngineError for a value outside its range."""
@@ -52,6 +56,8 @@ class Sampling:
             ("num_beams", self.num_beams >= 1, "1 or more"),
             ("max_new_tokens", self.max_new_tokens >= 1, "1 or more"),
             ("repetition_penalty", self.repetition_penalty > 0, "greater than 0 (1 is off)"),
+            ("presence_penalty", -2 <= self.presence_penalty <= 2, "between -2 and 2"),
+            ("frequency_penalty", -2 <= self.frequency_penalty <= 2, "between -2 and 2"),
             ("logprobs", self.logprobs is None or self.logprobs >= 0, "0 or more"),
         ):
             if not good:

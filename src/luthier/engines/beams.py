@@ -53,7 +53,9 @@ def search(
 
 
 def _check(sampling: Sampling) -> None:
-    for name, off in (("presence_penalty", 0), ("frequency_penalty", 0), ("logprobs", None)):
+    for name, off in (
+        ("presence_penalty", 0), ("frequency_penalty", 0), ("logprobs", None), ("logit_bias", ()), ("grammar", None)
+    ):  # fmt: skip
         if getattr(sampling, name) != off:
             raise EngineError(
                 f"{name} cannot be had with num_beams {sampling.num_beams}.", "Set num_beams: 1, or leave it out."

@@ -11,18 +11,22 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from luthier.engines.base import Completion, Sampling
 from luthier.engines.beams import search
+from luthier.engines.grammar import Guides
+from luthier.engines.pool import hidden_states
 from luthier.engines.request import Delta, Request
 from luthier.engines.runner import Runner
 from luthier.engines.scheduler import Scheduler
 from luthier.errors import EngineError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
+
+T = TypeVar("T")
 
 
 class HFEngine:
@@ -43,6 +47,7 @@ class HFEngine:
         self._runner = Runner(model)
         self._scheduler = Scheduler(self._runner, max_batch_tokens)
         self._tokenizer, self._stop_ids = tokenizer, frozenset(stop_token_ids)
+        self._guides = Guides(tokenizer, stop_token_ids)
         self._turn = threading.Lock()
 
     @property
@@ -98,6 +103,60 @@ class HFEngine:
             if isinstance(delta, Delta):
                 yield delta
 
+    # ---- for a thread that steps for everybody (driver.py) ----
+
+    def prepare(
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        outbox: deque[Delta | Completion | Exception],
+        *,
+        index: int = 0,
+        adapter: str | None = None,
+    ) -> Request:
+        """A request whose Deltas and Completion will go to outbox once it is added. Raises EngineError; safe in any thread."""
+        return self._request(prompt, sampling, index, outbox, adapter, streaming=True)
+
+    def add(self, requests: Sequence[Request]) -> None:
+        with self._turn:
+            self._scheduler.add(requests)
+
+    def advance(self) -> bool:
+        """One step for all; whether anything is left to do. Requests whose `cancelled` is set are freed by it."""
+        with self._turn:
+            self._step()
+            return not self._scheduler.idle
+
+    # ---- beside generation ----
+
+    def hidden_states(self, prompts: Sequence[Sequence[int]], *, adapter: str | None = None) -> Iterator[tuple[int, Tensor]]:
+        """(which prompt, its last hidden states (T, H) float32), in batches of like length; other answers go on in between."""
+        for index, prompt in enumerate(prompts):
+            self._check(prompt, index, room_for=0)
+        self._runner.check_adapter(adapter)
+        batches = hidden_states(self._runner, prompts, adapter)
+        while (batch := self._one_batch(batches)) is not None:
+            yield from batch
+
+    def token_bytes(self, id: int) -> bytes:
+        """The bytes that a token stands for."""
+        return self._guides.bytes_of(id)
+
+    # ---- how it is done ----
+
+    def _check(self, prompt: Sequence[int], index: int, room_for: int) -> None:
+        """Raise EngineError for a prompt that cannot be read with room_for tokens after it."""
+        length, vocabulary = self._runner.context_length, self._runner.vocabulary
+        if not prompt:
+            raise EngineError(f"prompt {index} is empty.", "A prompt needs at least one token.")
+        if length and len(prompt) + room_for > length:
+            raise EngineError(
+                f"prompt {index} has {len(prompt):,} tokens; the model's context is {length:,}.",
+                "Shorten it, or extend the context with rope_scaling.",
+            )
+        if not 0 <= min(prompt) <= max(prompt) < vocabulary:
+            raise EngineError(f"prompt {index} holds token ids outside the model's vocabulary of {vocabulary:,}.")
+
     def _request(
         self,
         prompt: Sequence[int],
@@ -108,15 +167,11 @@ class HFEngine:
         streaming: bool = False,
     ) -> Request:
         """Raises EngineError for a prompt that cannot be answered."""
-        room = (self._runner.context_length or float("inf")) - len(prompt)
-        if not prompt:
-            raise EngineError(f"prompt {index} is empty.", "A prompt needs at least one token.")
-        if room < 1:
-            raise EngineError(
-                f"prompt {index} has {len(prompt):,} tokens; the model's context is {self._runner.context_length:,}.",
-                "Shorten it, or extend the context with rope_scaling.",
-            )
+        self._check(prompt, index, room_for=1)
         self._runner.check_adapter(adapter)
+        if any(not 0 <= id < self._runner.vocabulary for id, _ in sampling.logit_bias):
+            raise EngineError(f"logit_bias names a token outside the model's vocabulary of {self._runner.vocabulary:,}.")
+        room = (self._runner.context_length or float("inf")) - len(prompt)
         return Request(
             prompt,
             sampling,
@@ -127,6 +182,7 @@ class HFEngine:
             outbox=outbox,
             streaming=streaming,
             adapter=adapter,
+            guide=self._guides.make(sampling.grammar) if sampling.grammar is not None else None,
         )
 
     def _decode(self, ids: list[int]) -> str:
@@ -158,18 +214,20 @@ class HFEngine:
     def _advance(self, outbox: deque[Delta | Completion | Exception]) -> None:
         """Wait for the turn, and run one step unless another thread's step has brought something already."""
         with self._turn:
-            if outbox:
-                return
-            try:
-                self._runner.enter()
-                self._scheduler.step()
-            except Exception as error:
-                self._scheduler.abort(error)
-            except BaseException:  # Ctrl-C: the batch may be half-way between two states
-                self._scheduler.abort(EngineError("the answer was interrupted."))
-                raise
-            finally:
-                self._rest()
+            if not outbox:
+                self._step()
+
+    def _step(self) -> None:
+        try:
+            self._runner.enter()
+            self._scheduler.step()
+        except Exception as error:
+            self._scheduler.abort(error)
+        except BaseException:  # Ctrl-C: the batch may be half-way between two states
+            self._scheduler.abort(EngineError("the answer was interrupted."))
+            raise
+        finally:
+            self._rest()
 
     def _cancel(self, requests: list[Request]) -> None:
         with self._turn:
@@ -191,7 +249,7 @@ class HFEngine:
             while outbox:
                 yield outbox.popleft()
 
-    def _one_batch(self, batches: Iterator[int]) -> int | None:
+    def _one_batch(self, batches: Iterator[T]) -> T | None:
         with self._turn:
             self._runner.enter()
             try:

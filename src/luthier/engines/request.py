@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from luthier.engines.base import Completion, FinishReason, Sampling, TokenLogprob
 from luthier.engines.detokenize import HALF, Detokenizer, StopTexts
+from luthier.engines.grammar import Guide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,10 @@ class Delta:
 
 
 class Request:
-    """index: of its prompt.  limit: the most tokens it may get.  streaming: whether Deltas are wanted beside the Completion."""
+    """index: of its prompt.  limit: the most tokens it may get.  streaming: whether Deltas are wanted beside the Completion.
+
+    guide: what the answer has to look like; None for anything.
+    """
 
     def __init__(
         self,
@@ -40,7 +44,9 @@ class Request:
         outbox: deque[Delta | Completion | Exception],
         streaming: bool = False,
         adapter: str | None = None,
+        guide: Guide | None = None,
     ):
+        self.guide = guide
         self.prompt, self.sampling, self.index, self.adapter = list(prompt), sampling, index, adapter
         self.outbox, self.streaming = outbox, streaming
         self.ids: list[int] = []
@@ -69,9 +75,14 @@ class Request:
         self._text += piece
         if self.streaming:
             self.outbox.append(Delta(text=piece, ids=(id,), logprobs=(logprob,) if logprob else ()))
-        if met:
+        whole = self.guide is not None and self.guide.take(id)
+        if self.guide is not None and self.guide.error is not None:
+            self.fail(self.guide.error)
+        elif met:
             self._cut_ids()
             self.finish("stop", held=False)
+        elif whole:
+            self.finish("stop")
         elif len(self.ids) >= self.limit:
             self.finish("length")
 

@@ -6,8 +6,9 @@ Never: computes gradients, keeps the model in another state than it found it in 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -25,12 +26,16 @@ OPEN_ENDED = {"linear", "dynamic"}
 
 
 class Runner:
-    """The model behind an engine. context_length: the most tokens that a prompt and its answer may have; None: unlimited."""
+    """The model behind an engine.
+
+    context_length: the most tokens that a prompt and its answer may have; None: unlimited.  vocabulary: rows of its embedding.
+    """
 
     def __init__(self, model: nn.Module):
         self.model = model
         self.inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.context_length = context_length(self.inner.config)
+        self.vocabulary = self.inner.get_input_embeddings().weight.shape[0]
         self._accepts = set(inspect.signature(self.inner.forward).parameters)
         self._restore: list[nn.Module] | None = None
         self._attention = ""
@@ -96,6 +101,30 @@ class Runner:
         if any(name is not None for name in adapters):
             inputs["adapter_names"] = [name or self.model.active_adapter for name in adapters]
         return self.model(**inputs, return_dict=True).logits[:, -1].float()
+
+    def hidden(self, rows: Sequence[Sequence[int]], mask: Sequence[Sequence[int]], adapters: Sequence[str | None]) -> Tensor:
+        """Hidden states after the last norm, (B, T, H). rows of equal length, padded on the right where mask is 0."""
+        inputs: dict[str, Any] = {"input_ids": torch.tensor(rows, device=self.device), "use_cache": False}
+        if "cache_params" not in self._accepts:
+            inputs["attention_mask"] = torch.tensor(mask, device=self.device)
+        with self._as(adapters[0]):
+            return self.inner.get_decoder()(**inputs, return_dict=True).last_hidden_state
+
+    @contextlib.contextmanager
+    def _as(self, adapter: str | None) -> Iterator[None]:
+        """The whole model with one adapter; None: the active one."""
+        if adapter is None:
+            yield
+        elif adapter == BASE:
+            with self.model.disable_adapter() if hasattr(self.model, "disable_adapter") else contextlib.nullcontext():
+                yield
+        else:
+            before = self.model.active_adapter
+            self.model.set_adapter(adapter)
+            try:
+                yield
+            finally:
+                self.model.set_adapter(before)
 
     def check_adapter(self, name: str | None) -> None:
         """Raise EngineError where the model has no adapter of this name."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from luthier.engines.base import Sampling, TokenLogprob
+from luthier.engines.grammar import Guide
 
 FEW = 1024
 """Candidates that are looked at before a whole vocabulary is sorted for top-p; they nearly always hold enough."""
@@ -25,6 +26,7 @@ class Chooser:
     """The settings of the rows of one batch as tensors; made anew whenever the batch changes.
 
     prompts, answers: token ids of each row so far.  rngs: each row's own random numbers.
+    guides: what each row's answer has to look like, None for anything.
     """
 
     def __init__(
@@ -35,8 +37,11 @@ class Chooser:
         rngs: Sequence[random.Random],
         vocabulary: int,
         device: torch.device,
+        guides: Sequence[Guide | None] = (),
     ):
         self._samplings, self._rngs = samplings, rngs
+        self._guides = [(row, guide) for row, guide in enumerate(guides) if guide is not None]
+        self._biases = [(row, sampling.logit_bias) for row, sampling in enumerate(samplings) if sampling.logit_bias]
         self._sampled = [row for row, sampling in enumerate(samplings) if not sampling.greedy]
         drawn = [samplings[row] for row in self._sampled]
         self._temperature_B = _column([s.temperature for s in drawn], torch.float32, device)
@@ -50,6 +55,8 @@ class Chooser:
     def choose(self, logits_BV: Tensor) -> tuple[list[int], list[TokenLogprob | None]]:
         """One token a row, and its log-probabilities where they were asked for. logits_BV: float32, may be written to."""
         scores_BV = self._penalties.apply(logits_BV) if self._penalties else logits_BV
+        if self._biases or self._guides:
+            scores_BV = self._bend(scores_BV.clone() if scores_BV is logits_BV else scores_BV)
         if len(self._sampled) < len(scores_BV):
             ids_B = scores_BV.argmax(-1)
         else:
@@ -69,6 +76,15 @@ class Chooser:
             self._penalties.count(ids_B)
         ids = ids_B.tolist()
         return ids, self._logprobs(logits_BV, ids)
+
+    def _bend(self, scores_BV: Tensor) -> Tensor:
+        """Add what was asked to be added, and forbid what a grammar does not allow; in place."""
+        for row, bias in self._biases:
+            for id, value in bias:
+                scores_BV[row, id] += value
+        for row, guide in self._guides:
+            scores_BV[row].masked_fill_(~guide.allowed(scores_BV.shape[1]).to(scores_BV.device), float("-inf"))
+        return scores_BV
 
     def _logprobs(self, logits_BV: Tensor, ids: list[int]) -> list[TokenLogprob | None]:
         found: list[TokenLogprob | None] = [None] * len(ids)

@@ -174,6 +174,7 @@ class Scheduler:
             [request.rng for request in rows],
             logits_BV.shape[1],
             logits_BV.device,
+            [request.guide for request in rows],
         )
 
     def _remove(self, row: int) -> Request:

@@ -6,6 +6,7 @@ without saying so.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Mapping
@@ -147,6 +148,16 @@ def load_answerer(
     )
 
 
+def add_adapter(net: nn.Module, folder: Path, name: str) -> None:
+    """One more adapter beside those that net has. Raises ModelError where it does not fit; net is then as it was."""
+    try:
+        net.load_adapter(str(folder), adapter_name=name, autocast_adapter_dtype=False)
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        with contextlib.suppress(ValueError, KeyError):
+            net.delete_adapter(name)
+        raise ModelError(f"{folder} does not fit this model: {str(error).splitlines()[0]}") from error
+
+
 def sampling_of(config: Config) -> Sampling:
     """The generation keys, under their names in LLaMA-Factory."""
     return Sampling(
@@ -154,6 +165,10 @@ def sampling_of(config: Config) -> Sampling:
         temperature=config.temperature,
         top_p=config.top_p,
         top_k=config.top_k,
+        min_p=config.min_p,
+        presence_penalty=config.presence_penalty,
+        frequency_penalty=config.frequency_penalty,
+        stop=tuple(config.stop or ()),
         num_beams=config.eval_num_beams or config.generation_num_beams or config.num_beams,
         max_new_tokens=config.max_new_tokens,
         repetition_penalty=config.repetition_penalty,

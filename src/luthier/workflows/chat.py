@@ -6,7 +6,6 @@ Never: prints, trains.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,15 +16,19 @@ from typing import Any
 from luthier.config import Config
 from luthier.datasets.write import rows_of, write_rows
 from luthier.engines.base import BASE, Sampling
-from luthier.errors import ConfigError, DataError, ModelError
+from luthier.errors import ConfigError, DataError
 from luthier.hub import resolve_adapter, resolve_model
 from luthier.registry import nearest
 from luthier.templates import find_template
 from luthier.types import Conversation, Message
-from luthier.workflows.answering import Answerer, load_answerer, load_words, read_record, sampling_of, settle
+from luthier.workflows.answering import Answerer, add_adapter, load_answerer, load_words, read_record, sampling_of, settle
 from luthier.workflows.thinking_stream import CLOSING, OPENING, Kind, ThinkingSplitter
 
 log = logging.getLogger(__name__)
+
+
+UNSAID = ("logprobs", "logit_bias", "grammar")
+"""Fields of Sampling that nobody sets by hand in a chat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +157,7 @@ class Chat:
         """Change a field of Sampling, or enable_thinking; the new value. Raises ConfigError for an unknown key or bad value."""
         if key == "enable_thinking":
             return self._set_thinking(_read(value, "bool | None", key))
-        kinds = {each.name: str(each.type) for each in fields(Sampling)}
+        kinds = {each.name: str(each.type) for each in fields(Sampling) if each.name not in UNSAID}
         if key not in kinds:
             close = nearest(key, list(kinds))
             hint = f'Did you mean "{close[0]}"? ' if close else ""
@@ -203,12 +206,7 @@ class Chat:
             key = "default"
         else:
             key = f"adapter_{len(self.adapters)}"
-            try:
-                answerer.net.load_adapter(str(folder), adapter_name=key, autocast_adapter_dtype=False)
-            except (RuntimeError, ValueError, KeyError, OSError) as error:
-                with contextlib.suppress(ValueError, KeyError):
-                    answerer.net.delete_adapter(key)
-                raise ModelError(f"{folder} does not fit this model: {str(error).splitlines()[0]}") from error
+            add_adapter(answerer.net, folder, key)
         trained = read_record(folder).get("template")
         if trained and trained != dict(side.answerer.template.describe()):
             log.warning("%s was trained with the template %s; this chat goes on with its own.", folder, trained)

@@ -21,6 +21,7 @@ class ThinkingSplitter:
     def __init__(self, opened: bool = False):
         self._kind: Kind | None = "thinking" if opened else None
         self._held = ""
+        self._just_closed = False
 
     def push(self, piece: str) -> Iterator[tuple[Kind, str]]:
         text, self._held = self._held + piece, ""
@@ -34,12 +35,15 @@ class ThinkingSplitter:
         if self._kind == "thinking":
             thought, closed, rest = text.partition(CLOSING)
             if closed:
-                self._kind, text = "words", rest.lstrip("\n")
+                self._kind, text, self._just_closed = "words", rest, True
                 if thought.strip():
                     yield "thinking", thought
             else:
                 keep = next((n for n in range(len(CLOSING) - 1, 0, -1) if text.endswith(CLOSING[:n])), 0)
                 text, self._held = text[: len(text) - keep], text[len(text) - keep :]
+        if self._just_closed:  # the blank lines behind the tag are no words
+            text = text.lstrip("\n")
+            self._just_closed = not text
         if text:
             yield self._kind, text
 

@@ -20,6 +20,10 @@ class GenerationKeys(Group):
     temperature: float = Field(0.95, ge=0)
     top_p: float = Field(0.7, ge=0, le=1)
     top_k: int = Field(50, ge=0)
+    min_p: float = Field(0.0, ge=0, le=1)
+    presence_penalty: float = Field(0.0, ge=-2, le=2)
+    frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    stop: list[str] | None = None
     num_beams: int = Field(1, ge=1)
     max_length: int = Field(1024, ge=1)
     max_new_tokens: int = Field(1024, ge=1)

@@ -2,15 +2,27 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from luthier.config.keys.base import Group
 
 
 class ServingKeys(Group):
-    """Which engine generates, and its limits."""
+    """Which engine generates, who may ask it, and its limits."""
 
-    infer_backend: Literal["huggingface", "vllm", "sglang"] = "huggingface"
+    infer_backend: Literal["huggingface", "vllm", "sglang", "openai"] = "huggingface"
+    engine_url: str | None = None
+    engine_model: str | None = None
+    engine_key: SecretStr | None = None
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(8000, ge=0, le=65535)
+    api_key: SecretStr | None = None
+    api_model_name: list[str] | None = None
+    api_adapters: list[str] | None = None
+    api_origins: list[str] | None = None
+    max_concurrent: int = Field(64, ge=1)
+    max_queued: int = Field(256, ge=0)
+    max_request_mb: float = Field(8, gt=0)
     infer_dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
     use_kv_cache: bool = True
     vllm_maxlen: int = Field(4096, ge=1)
