@@ -1,8 +1,8 @@
 """A table from names to objects that are imported at first use.
 
-    STAGES = Registry("stage", {"sft": "luthier.stages.sft:SFT", "pt": "luthier.stages.pretrain:Pretrain"})
-    STAGES["sft"]        # imports luthier.stages.sft now, not before
-    STAGES["stf"]        # ConfigError: unknown stage "stf". Did you mean "sft"?
+STAGES = Registry("stage", {"sft": "luthier.stages.sft:SFT", "pt": "luthier.stages.pretrain:Pretrain"})
+STAGES["sft"]        # imports luthier.stages.sft now, not before
+STAGES["stf"]        # ConfigError: unknown stage "stf". Did you mean "sft"?
 """
 
 import difflib

@@ -177,6 +177,7 @@ class Batch:
     weights: float32 (N,) loss factors, or None for 1 everywhere.
     segment_ids: int64 (N,), the segment that each supervised token belongs to.
     values: float32 (B,), Encoded.value of each sample.  segments_per_sample: S // B.
+    notes: name -> float32 (N,), what was noted of each supervised token when the sample was made (stages that draw answers).
     """
 
     input_ids: Tensor
@@ -188,6 +189,7 @@ class Batch:
     values: Tensor
     weights: Tensor | None = None
     segments_per_sample: int = 1
+    notes: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def num_tokens(self) -> int:
@@ -196,6 +198,25 @@ class Batch:
     @property
     def num_segments(self) -> int:
         return len(self.segment_lengths)
+
+    def parts(self, which: int) -> Batch:
+        """Segment number `which` of every sample, as a batch of one segment a sample. An own copy; values are shared."""
+        step = self.segments_per_sample
+        lengths = self.input_ids.new_tensor(self.segment_lengths)
+        numbers_S = lengths.new_ones(self.num_segments).cumsum(0) - 1
+        wanted_S = numbers_S % step == which
+        wanted_T = wanted_S.repeat_interleave(lengths)
+        wanted_N = wanted_S[self.segment_ids]
+        return Batch(
+            input_ids=self.input_ids[:, wanted_T],
+            position_ids=self.position_ids[:, wanted_T],
+            segment_lengths=self.segment_lengths[which::step],
+            positions=(wanted_T.cumsum(0) - 1)[self.positions[wanted_N]],
+            targets=self.targets[wanted_N],
+            segment_ids=self.segment_ids[wanted_N] // step,
+            values=self.values,
+            weights=None if self.weights is None else self.weights[wanted_N],
+        )
 
 
 @dataclass(slots=True, kw_only=True)

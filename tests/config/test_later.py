@@ -24,7 +24,6 @@ def test_row(key: str):
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"stage": "dpo"}, 'stage: "dpo" is not built yet: this training stage. Built: pt, sft.'),
         ({"finetuning_type": "oft"}, 'finetuning_type: "oft" is not built yet: OFT. Built: full, freeze, lora.'),
         ({"quantization_bit": 4}, "quantization_bit: 4 is not built yet: quantised bases. Take the key out."),
         (

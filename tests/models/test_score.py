@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tests.conftest import make_tiny
 
 from luthier.models.score import Scorer
 from luthier.types import Batch
+from tests.conftest import make_tiny
 
 FAMILIES = ["qwen3", "qwen2", "llama", "mistral", "gemma2", "gemma3_text", "phi3"]
 OVERRIDES = {

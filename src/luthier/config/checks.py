@@ -44,9 +44,16 @@ def _best_can_be_saved(config: Config) -> bool:
 
 
 def _pairs_need_reference(config: Config) -> bool:
-    return config.stage == "dpo" and config.pref_loss not in ("orpo", "simpo")
+    return config.stage == "dpo" and not set(config.pref_loss) <= {"orpo", "simpo", "cpo"}
 
 
+TOKEN_LOSSES = {
+    "use_dft_loss": ("sft",),
+    "use_eaft_loss": ("sft",),
+    "use_asft_loss": ("sft",),
+    "label_smoothing_factor": ("sft", "pt"),
+}
+SMOOTHED = ("sigmoid", "robust", "simpo", "cpo")
 LORA_ONLY = ("loraplus_lr_ratio", "use_rslora", "use_dora", "pissa_init")
 LORA_SIZES = ("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "create_new_adapter")
 
@@ -157,6 +164,13 @@ RULES = (
         ("packing", "neat_packing"),
         lambda c: c.neat_packing and c.packing is False,
         "neat_packing packs, and packing is false: keep one.",
+    ),
+    Rule(
+        "pairs are packed anyway",
+        ("packing", "neat_packing", "stage"),
+        lambda c: c.stage not in ("pt", "sft") and bool(c.packing or c.neat_packing),
+        "packing does nothing in this stage: its samples are laid end to end without padding anyway.",
+        warns=True,
     ),
     # evaluation and prediction
     Rule(
@@ -299,7 +313,7 @@ RULES = (
     Rule(
         "PiSSA changes the base",
         ("pissa_init", "stage"),
-        lambda c: c.pissa_init and (c.stage in ("ppo", "kto") or _pairs_need_reference(c)),
+        lambda c: c.pissa_init and c.stage == "ppo",
         "pissa_init changes the base weights, which this stage needs as its reference.",
     ),
     Rule(
@@ -335,12 +349,100 @@ RULES = (
         "max_steps and num_train_epochs are both set: max_steps is used.",
         warns=True,
     ),
+    # teachers and rewards
+    Rule(
+        "distillation has a teacher",
+        ("stage", "teacher_model"),
+        lambda c: c.stage == "kd" and c.teacher_model is None,
+        "stage kd needs teacher_model: the model to learn from.",
+    ),
+    Rule(
+        "a teacher teaches",
+        ("teacher_model", "stage"),
+        lambda c: c.teacher_model is not None and c.stage != "kd",
+        "teacher_model belongs to stage kd.",
+    ),
+    Rule(
+        "a teacher speaks of all tokens",
+        ("precompute_ref_log_probs", "stage"),
+        lambda c: c.precompute_ref_log_probs and (c.stage in ("kd", "grpo", "ppo") or c.use_asft_loss),
+        "precompute_ref_log_probs keeps the given tokens' probabilities only, and this stage needs more.",
+    ),
+    Rule(
+        "GRPO has a reward",
+        ("stage", "reward_funcs"),
+        lambda c: c.stage == "grpo" and not c.reward_funcs,
+        "stage grpo needs reward_funcs: exact_answer, format, tool_call, length, or your own file.py:function.",
+    ),
+    Rule(
+        "rewards are not evaluated",
+        ("eval_strategy", "stage"),
+        lambda c: c.stage in ("grpo", "ppo") and (c.eval_strategy != "no" or c.val_size > 0 or bool(c.eval_dataset)),
+        "evaluation during this stage is not built: its reward is that of the answers it learns from. Use luthier predict.",
+    ),
+    Rule(
+        "prompts are read as a whole",
+        ("streaming", "stage"),
+        lambda c: c.stage in ("grpo", "ppo") and c.streaming,
+        "streaming is not built for stages that draw answers.",
+    ),
+    Rule(
+        "one weight a reward",
+        ("reward_weights", "reward_funcs"),
+        lambda c: c.reward_weights is not None and len(c.reward_weights) != len(c.reward_funcs or ()),
+        "reward_weights must have one number for each function in reward_funcs.",
+    ),
+    # losses of single tokens
+    Rule(
+        "one loss of tokens",
+        tuple(TOKEN_LOSSES),
+        lambda c: sum(bool(getattr(c, key)) for key in TOKEN_LOSSES) > 1,
+        "DFT, EAFT, ASFT and label smoothing weight the same tokens each in its own way: keep one.",
+    ),
+    *(
+        Rule(
+            f"{key} is for sft",
+            (key, "stage"),
+            lambda c, key=key, stages=stages: bool(getattr(c, key)) and c.stage not in stages,
+            f"{key} does nothing in this stage: it belongs to {' and '.join(stages)}.",
+        )
+        for key, stages in TOKEN_LOSSES.items()
+    ),
     # preferences and rewards
     Rule(
         "label smoothing of pairs",
         ("dpo_label_smoothing", "pref_loss"),
-        lambda c: c.stage == "dpo" and c.pref_loss != "sigmoid" and c.dpo_label_smoothing > 0,
-        "dpo_label_smoothing belongs to pref_loss: sigmoid.",
+        lambda c: c.stage == "dpo" and c.dpo_label_smoothing > 0 and not set(c.pref_loss) & set(SMOOTHED),
+        f"dpo_label_smoothing belongs to pref_loss: {', '.join(SMOOTHED)}.",
+    ),
+    Rule(
+        "robust DPO divides by 1 - 2e",
+        ("dpo_label_smoothing", "pref_loss"),
+        lambda c: c.stage == "dpo" and "robust" in c.pref_loss and c.dpo_label_smoothing >= 0.5,
+        "pref_loss: robust needs dpo_label_smoothing below 0.5.",
+    ),
+    Rule(
+        "one weight a loss",
+        ("pref_loss_weights", "pref_loss"),
+        lambda c: c.pref_loss_weights is not None and len(c.pref_loss_weights) != len(c.pref_loss),
+        "pref_loss_weights must have one number for each loss in pref_loss.",
+    ),
+    Rule(
+        "pairs are whole",
+        ("overflow", "stage"),
+        lambda c: c.overflow == "split" and c.stage in ("rm", "dpo", "kto"),
+        "overflow: split would tear an answer that is judged as a whole: use truncate, drop or error.",
+    ),
+    Rule(
+        "a reference that is asked for is used",
+        ("ref_model", "precompute_ref_log_probs"),
+        lambda c: (
+            (c.ref_model is not None or c.precompute_ref_log_probs)
+            and not (_pairs_need_reference(c) or c.stage in ("kto", "ppo", "grpo", "kd"))
+            and not (c.stage == "dpo" and c.pref_bco_weight)
+            and not (c.use_asft_loss and not c.precompute_ref_log_probs)
+        ),
+        "this stage (with this pref_loss) compares with no reference model.",
     ),
     Rule(
         "PPO has a reward",

@@ -70,6 +70,8 @@ def _kind(annotation: Any) -> Kind:
             choices += get_args(part)
         elif get_origin(part) is list:
             item = get_args(part)[0]
+            if get_origin(item) is Literal:
+                choices, item = get_args(item), str
         else:
             accepts.add(get_origin(part) or part)
     return Kind(frozenset(accepts), choices, item, optional)

@@ -16,11 +16,14 @@ from torch.utils.checkpoint import checkpoint
 
 from luthier.errors import ModelError
 from luthier.models.attention import ATTENTION
+from luthier.models.divergence import token_divergence, top_entropy
 from luthier.models.logps import Head, chunk_rows, token_logps
 from luthier.types import Batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from luthier.models.reference import LivingReference, Reference
 
 
 def base_of(model: nn.Module) -> PreTrainedModel:
@@ -35,6 +38,9 @@ class Scorer(nn.Module):
     [-1, 1] * alpha / sqrt(tokens of the segment * H).  Raises ModelError where no layout scores this model truly.
     """
 
+    reference: Reference | None = None
+    """What the stage compares with, where it needs that (models/reference.py)."""
+
     def __init__(self, model: nn.Module, *, layout: str = "auto", neftune_alpha: float | None = None):
         super().__init__()
         self.model = model
@@ -43,11 +49,14 @@ class Scorer(nn.Module):
 
     def forward(self, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """Log-probability in nats of each supervised token (N,) float32, and whether it was the likeliest (N,) bool."""
-        hidden_NH = self.hidden(batch)[batch.positions]
+        return self.logps(self.hidden(batch)[batch.positions], batch.targets, smoothing)
+
+    def logps(self, hidden_NH: Tensor, targets_N: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+        """forward, given the hidden states (N, H) that predict the targets."""
         base = base_of(self.model)
         module = base.get_output_embeddings()
         if type(module) is not nn.Linear:  # an adapter sits on the head
-            return _logps_through(module, hidden_NH, batch.targets, base.config, smoothing)
+            return _logps_through(module, hidden_NH, targets_N, base.config, smoothing)
         scale, softcap = _head_constants(base.config)
         head = Head(module.weight, module.bias, scale, softcap)
         dtype = torch.get_autocast_dtype(hidden_NH.device.type) if torch.is_autocast_enabled(hidden_NH.device.type) else None
@@ -55,7 +64,29 @@ class Scorer(nn.Module):
             head = head._replace(weight=head.weight.to(dtype), bias=None if head.bias is None else head.bias.to(dtype))
             hidden_NH = hidden_NH.to(dtype)
         with torch.autocast(hidden_NH.device.type, enabled=False):
-            return token_logps(hidden_NH.to(head.weight.dtype), head, batch.targets, smoothing)
+            return token_logps(hidden_NH.to(head.weight.dtype), head, targets_N, smoothing)
+
+    def logits(self, hidden_nH: Tensor) -> Tensor:
+        """The model's logits (n, V) float32, for a few rows at a time (logps.chunk_rows)."""
+        base = base_of(self.model)
+        return _logits_of(base.get_output_embeddings(), hidden_nH, *_head_constants(base.config))
+
+    def top_entropy(self, states_NH: Tensor, top: int) -> Tensor:
+        """Entropy in nats of the `top` likeliest next tokens, (N,), without gradient (models/divergence.py)."""
+        return top_entropy(self.logits, states_NH, self.vocabulary, top)
+
+    def divergence(
+        self, states_NH: Tensor, teacher: LivingReference, batch: Batch, *, beta: float = 0.0, temperature: float = 1.0
+    ) -> Tensor:
+        """token_divergence (models/divergence.py) of this model, whose states are given, from teacher, (N,)."""
+        theirs_NH = teacher.hidden(batch)
+        return token_divergence(
+            self.logits, states_NH, teacher.logits, theirs_NH, self.vocabulary, beta=beta, temperature=temperature
+        )
+
+    @property
+    def vocabulary(self) -> int:
+        return base_of(self.model).config.get_text_config().vocab_size
 
     def hidden(self, batch: Batch) -> Tensor:
         """Last hidden states of every token, after the final norm, (T, H)."""
@@ -75,6 +106,10 @@ class Scorer(nn.Module):
         mask = pad_sequence([torch.ones(n, dtype=torch.long, device=row.device) for n in lengths], batch_first=True)
         output = base.get_decoder()(**{name: rows}, attention_mask=mask, use_cache=False)
         return output.last_hidden_state[mask.bool()]
+
+    def values(self, batch: Batch) -> Tensor:
+        """What the model's head (models/heads.py) says at every token, (T,) float32."""
+        return self.model.v_head(self.hidden(batch))
 
     def _noisy_embeddings(self, batch: Batch) -> Tensor:
         embeds = base_of(self.model).get_input_embeddings()(batch.input_ids)
@@ -144,6 +179,11 @@ def _head_constants(config: object) -> tuple[float, float | None]:
     return scale, getattr(text, "final_logit_softcapping", None)
 
 
+def _logits_of(module: nn.Module, hidden: Tensor, scale: float, softcap: float | None) -> Tensor:
+    logits = module(hidden).float() * scale
+    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+
 def _logps_through(
     module: nn.Module, hidden_NH: Tensor, targets_N: Tensor, config: object, smoothing: float
 ) -> tuple[Tensor, Tensor]:
@@ -151,9 +191,7 @@ def _logps_through(
     scale, softcap = _head_constants(config)
 
     def piece(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logits = module(hidden).float() * scale
-        if softcap is not None:
-            logits = softcap * torch.tanh(logits / softcap)
+        logits = _logits_of(module, hidden, scale, softcap)
         logps_NV = logits.log_softmax(-1)
         logps = logps_NV.gather(1, targets[:, None])[:, 0]
         return (1 - smoothing) * logps + smoothing * logps_NV.mean(1), logits.argmax(1) == targets

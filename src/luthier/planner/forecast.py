@@ -28,8 +28,8 @@ ENOUGH_TOKENS = {"cpu": 1024, "cuda": 16384}
 FEW_TOKENS = {"cpu": 256, "cuda": 2048}
 """Below this, making activations again (gradient checkpointing) is better than fewer tokens at once."""
 HOLES = {"cpu": 3.0, "cuda": 0.5}
-"""What an allocator holds beyond what is alive, in layers' worth of activations: measured on glibc with models of 4 to 8 layers,
-hidden size 256 and 512, 512 to 2,048 tokens, with and without checkpointing (1 to 6 layers' worth)."""
+"""What an allocator holds beyond what is alive, in layers' worth of activations: measured on glibc, 4 to 8 layers,
+hidden size 256 and 512, 512 to 2,048 tokens, with or without checkpointing (1 to 6 layers' worth)."""
 FIRST_USE_BYTES = {"cpu": 60 << 20, "cuda": 0}
 """Code and buffers of the libraries that only a first training step brings into memory."""
 USABLE = 0.85  # of the free memory: allocators need room

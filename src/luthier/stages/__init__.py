@@ -6,6 +6,11 @@ STAGES = Registry(
     "stage",
     {
         "pt": "luthier.stages.pretrain:Pretrain",
+        "rm": "luthier.stages.reward:RewardModelling",
+        "dpo": "luthier.stages.dpo:DirectPreference",
+        "kto": "luthier.stages.kto:KahnemanTversky",
+        "grpo": "luthier.stages.grpo:GroupRelative",
+        "kd": "luthier.stages.distill:Distillation",
         "sft": "luthier.stages.sft:SupervisedFineTuning",
     },
 )

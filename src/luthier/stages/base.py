@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from luthier.types import Batch, Encoded, LossOutput, Sample
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from luthier.models.score import Scorer
     from luthier.templates.base import Template
 
@@ -17,11 +19,17 @@ class Stage(Protocol):
 
     sample: the sample class that the stage learns from.
     unit: what one optimizer step averages over: "token" (supervised tokens) or "sample".
+    needs_reference: the loss compares with scorer.reference, a model that does not learn; dropout is off then.
+    needs_head: the loss reads scorer.head, one number a token made of the last hidden states.
+    looks_ahead: look_ahead sees every micro-batch of a step, without gradients, before loss sees the first of them.
     """
 
     name: str
     sample: type[Sample]
     unit: str
+    needs_reference: bool
+    needs_head: bool
+    looks_ahead: bool
 
     def encode(self, samples: Sequence[Sample], template: Template) -> list[list[Encoded]]:
         """Ids and labels of each sample: usually one Encoded, several where it was split, none where nothing is left to learn.
@@ -33,3 +41,32 @@ class Stage(Protocol):
     def loss(self, scorer: Scorer, batch: Batch) -> LossOutput:
         """The summed loss of one micro-batch, in nats."""
         ...
+
+    def look_ahead(self, scorer: Scorer, batch: Batch) -> Mapping[str, tuple[Tensor | float, Tensor | float]]:
+        """name -> (sum, count); the trainer adds them up over the micro-batches of the step, on all devices."""
+        ...
+
+    def begin_step(self, seen: Mapping[str, float]) -> None:
+        """seen: the means of what look_ahead gave, over the whole step that comes now."""
+        ...
+
+    def finish_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
+        """The metrics as they are logged, given their means: the place for those that are made of other means."""
+        ...
+
+
+class StageDefaults:
+    """What most stages are: the loss of a micro-batch depends on nothing outside it."""
+
+    needs_reference = False
+    needs_head = False
+    looks_ahead = False
+
+    def look_ahead(self, scorer: Scorer, batch: Batch) -> Mapping[str, tuple[Tensor | float, Tensor | float]]:
+        return {}
+
+    def begin_step(self, seen: Mapping[str, float]) -> None:
+        pass
+
+    def finish_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
+        return dict(means)

@@ -6,6 +6,7 @@ prompt nor the end-of-turn off an answer: the cut falls before them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,36 @@ def fit(turns: list[Turn], cutoff_len: int, overflow: str, frame: Frame, origin:
     groups = _whole_turns(turns, cutoff_len) if overflow == "split" else [turns]
     pieces = [piece for group in groups if (piece := _truncated(group, cutoff_len, frame))]
     return pieces, total - sum(_length(turn) for piece in pieces for turn in piece)
+
+
+def fit_pair(
+    pair: Sequence[Turn], cutoff_len: int, overflow: str, frame: Frame, origin: Origin | None
+) -> tuple[list[Turn], int] | None:
+    """Two answers (each with its prompt in one Turn) cut alike, to cutoff_len tokens each, and how many tokens were lost.
+
+    The longer answer decides how much of the prompt stays, so that both are judged after the same words.  None: left out.
+    """
+    lost = [max(0, _length(turn) - cutoff_len) for turn in pair]
+    if not any(lost):
+        return list(pair), 0
+    if overflow == "error":
+        raise DataError(
+            f"{origin or 'a sample'} has an answer of {max(map(_length, pair))} tokens with its prompt, more than cutoff_len "
+            f"{cutoff_len}.",
+            f"Raise cutoff_len to {max(map(_length, pair))}, or set overflow to truncate or drop.",
+        )
+    if overflow == "drop" or cutoff_len <= frame.header + frame.closing + 1:
+        return None
+    longest = max(pair, key=lambda turn: len(turn.answer))
+    kept = len(_shortened(longest, cutoff_len, frame).prompt)
+    cut = [_with_prompt(turn, kept, cutoff_len, frame) for turn in pair]
+    return cut, sum(map(_length, pair)) - sum(map(_length, cut))
+
+
+def _with_prompt(turn: Turn, kept: int, room: int, frame: Frame) -> Turn:
+    """At most `kept` tokens of the prompt, and as much of the answer as then has room."""
+    prompt = _cut(turn.prompt, kept, frame.header)
+    return Turn(prompt=prompt, answer=_cut(turn.answer, room - len(prompt), frame.closing), weight=turn.weight)
 
 
 def _length(turn: Turn) -> int:

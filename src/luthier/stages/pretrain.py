@@ -9,6 +9,7 @@ import numpy as np
 
 from luthier.config import Config
 from luthier.errors import DataError
+from luthier.stages.base import StageDefaults
 from luthier.stages.loss import nll_output
 from luthier.types import Batch, Encoded, LossOutput, Segment, Text
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from luthier.templates.base import Template
 
 
-class Pretrain:
+class Pretrain(StageDefaults):
     """Text -> one segment a document, closed by the end-of-text token; loss is the mean over all tokens.
 
     With packing (the default of this stage) and without neat_packing the workflow lays all documents end to end and cuts them

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from luthier.config import Config
+from luthier.stages.base import StageDefaults
 from luthier.stages.length import Frame, fit, frame_of
-from luthier.stages.loss import nll_output
+from luthier.stages.loss import asft_output, dft_output, eaft_output, nll_output
 from luthier.types import IGNORE_INDEX, Batch, Conversation, Encoded, LossOutput, Segment, Turn
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from luthier.templates.base import Template
 
 
-class SupervisedFineTuning:
-    """Conversation -> one segment; loss is the mean negative log-probability of the learned tokens."""
+class SupervisedFineTuning(StageDefaults):
+    """Conversation -> one segment; loss is the mean negative log-probability of the learned tokens, weighted where a key says
+    so. Evaluation is always the plain mean."""
 
     name = "sft"
     sample = Conversation
@@ -26,6 +28,7 @@ class SupervisedFineTuning:
 
     def __init__(self, config: Config):
         self._config = config
+        self.needs_reference = config.use_asft_loss
 
     def encode(self, samples: Sequence[Conversation], template: Template) -> list[list[Encoded]]:
         frame = frame_of(template)
@@ -44,7 +47,16 @@ class SupervisedFineTuning:
         return [item for item in encoded if (item.segments[0].labels[1:] != IGNORE_INDEX).any()]
 
     def loss(self, scorer: Scorer, batch: Batch) -> LossOutput:
-        return nll_output(scorer, batch, self._config.label_smoothing_factor if scorer.training else 0.0)
+        config = self._config
+        if not scorer.training:
+            return nll_output(scorer, batch)
+        if config.use_dft_loss:
+            return dft_output(scorer, batch)
+        if config.use_eaft_loss:
+            return eaft_output(scorer, batch, config.eaft_alpha)
+        if config.use_asft_loss:
+            return asft_output(scorer, batch, config.asft_alpha)
+        return nll_output(scorer, batch, config.label_smoothing_factor)
 
 
 def _unlearned(turn: Turn) -> Turn:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from luthier.trainer.memory import is_out_of_memory
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from luthier.runtime.precision import Precision
     from luthier.stages.base import Stage
     from luthier.trainer.parallel import Parallel
+    from luthier.types import Batch
 
 Sums = dict[str, list[float]]
 """name -> [sum, count]"""
@@ -53,15 +55,20 @@ def evaluate(
     for name, loader in evaluations.items():
         prefix = "eval" if len(evaluations) == 1 else f"eval_{name}"
         sums: Sums = {"loss": [0.0, 0.0]}
+        if stage.looks_ahead:
+            mine = groups[name][parallel.rank :: parallel.world_size]
+            ahead = (loader.batch(group, parallel.device) for group in mine)
+            stage.begin_step(looked_ahead(stage, scorer, ahead, precision=precision, parallel=parallel))
         for number, group in enumerate(groups[name]):
             done += 1
             if number % parallel.world_size == parallel.rank:
                 _add(sums, stage, scorer, loader, group, parallel.device, precision)
             on_batch(done)
         flat = parallel.sum_numbers([x for pair in sums.values() for x in pair])
-        for i, key in enumerate(sums):
+        means = {key: flat[2 * i] / max(1.0, flat[2 * i + 1]) for i, key in enumerate(sums)}
+        for key, mean in stage.finish_metrics(means).items():
             if key == "loss" or with_accuracy:
-                metrics[f"{prefix}_{key}"] = flat[2 * i] / max(1.0, flat[2 * i + 1])
+                metrics[f"{prefix}_{key}"] = mean
     if len(evaluations) > 1:
         losses = [metrics[f"eval_{name}_loss"] for name in evaluations]
         metrics["eval_loss"] = sum(losses) / len(losses)
@@ -70,6 +77,28 @@ def evaluate(
     metrics["eval_runtime"] = round(time.perf_counter() - began, 3)
     scorer.train(was_training)
     return metrics
+
+
+@torch.no_grad()
+def looked_ahead(
+    stage: Stage, scorer: Scorer, batches: Iterable[Batch], *, precision: Precision, parallel: Parallel
+) -> dict[str, float]:
+    """The means of Stage.look_ahead over all batches of all devices; the same numbers on each."""
+    sums: dict[str, tuple[Tensor | float, Tensor | float]] = {}
+    for batch in batches:
+        with precision.context():
+            add_sums(sums, stage.look_ahead(scorer, batch))
+    flat = parallel.sum_numbers([float(x) for pair in sums.values() for x in pair])
+    return {name: flat[2 * i] / max(1.0, flat[2 * i + 1]) for i, name in enumerate(sums)}
+
+
+def add_sums(
+    sums: dict[str, tuple[Tensor | float, Tensor | float]], more: Mapping[str, tuple[Tensor | float, Tensor | float]]
+) -> None:
+    """Add each (sum, count) of more to that of the same name in sums."""
+    for name, (total, count) in more.items():
+        before = sums.get(name, (0.0, 0.0))
+        sums[name] = (before[0] + total, before[1] + count)
 
 
 def perplexity(loss: float) -> float:

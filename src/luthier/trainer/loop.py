@@ -10,7 +10,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from luthier.errors import CheckpointError, TrainingError
 from luthier.runs import Run
 from luthier.trainer import checkpoint as checkpoints
 from luthier.trainer.callbacks.base import Callback, Progress
-from luthier.trainer.evaluation import evaluate
+from luthier.trainer.evaluation import add_sums, evaluate, looked_ahead
 from luthier.trainer.memory import is_out_of_memory, peak_memory_bytes
 from luthier.trainer.optimizers import make_optimizer
 from luthier.trainer.parallel import Parallel
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from luthier.models.score import Scorer
     from luthier.runtime.precision import Precision
     from luthier.stages.base import Stage
+    from luthier.types import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class Trainer:
             self._evaluate_and_log()
         try:
             while progress.step < progress.total_steps and state == "finished":
-                self._step(self.loader.step(progress.step))
+                self._step(progress.step)
                 epoch_ends = progress.step % self.loader.steps_per_epoch == 0 or progress.step == progress.total_steps
                 if self._due("logging", epoch_ends) or (self.config.logging_first_step and progress.step == 1):
                     self._log(self._window_row())
@@ -159,28 +160,17 @@ class Trainer:
         self._call("on_train_end", summary)
         return summary
 
-    def _step(self, step: Step) -> None:
-        """One optimizer step on all ranks."""
+    def _step(self, number: int) -> None:
+        """One optimizer step on all ranks, the one after `number` finished ones."""
         began = time.perf_counter()
-        loss, metrics = self._gradients(step)
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {step.number + 1}: the training stopped. {self._last_good()}",
-                f"Lower learning_rate (now {self.config.learning_rate:g}), add warmup_ratio, or use bf16 instead of fp16.",
-            )
-        self._scaler.unscale_(self.optimizer)
-        limit = self.config.max_grad_norm if self.config.max_grad_norm else math.inf
-        norm = float(nn.utils.clip_grad_norm_(self._learning, limit))
-        if not math.isfinite(norm) and not self._scaler.is_enabled():
-            raise TrainingError(
-                f"the gradient is {norm} at step {step.number + 1}: the training stopped. {self._last_good()}",
-                f"Lower learning_rate (now {self.config.learning_rate:g}) or check the data of this step.",
-            )
+        step = self.loader.step(number)
+        updates = [self._update(part) for part in step.parts or (step,)]
+        loss, norm = (sum(update[i] for update in updates) / len(updates) for i in (0, 1))
+        metrics: dict[str, tuple[torch.Tensor | float, torch.Tensor | float]] = dict(step.metrics)
+        for _, _, more in updates:
+            add_sums(metrics, more)
         rate = self.schedule.get_last_lr()[0]
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
         self.schedule.step()
-        self.optimizer.zero_grad(set_to_none=True)
         progress = self.progress
         progress.step = step.number + 1
         progress.epoch = step.epoch
@@ -199,6 +189,27 @@ class Trainer:
         self._last = {"grad_norm": norm, "learning_rate": rate}
         shown = {"loss": loss, **self._last, "tokens_per_second": step.tokens / seconds, "step_time_s": seconds}
         self._call("on_step_end", shown)
+
+    def _update(self, step: Step) -> tuple[float, float, dict[str, tuple[float, float]]]:
+        """One move of the weights; returns the mean loss, the norm of the gradient before clipping, and metrics."""
+        loss, metrics = self._gradients(step)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {step.number + 1}: the training stopped. {self._last_good()}",
+                f"Lower learning_rate (now {self.config.learning_rate:g}), add warmup_ratio, or use bf16 instead of fp16.",
+            )
+        self._scaler.unscale_(self.optimizer)
+        limit = self.config.max_grad_norm if self.config.max_grad_norm else math.inf
+        norm = float(nn.utils.clip_grad_norm_(self._learning, limit))
+        if not math.isfinite(norm) and not self._scaler.is_enabled():
+            raise TrainingError(
+                f"the gradient is {norm} at step {step.number + 1}: the training stopped. {self._last_good()}",
+                f"Lower learning_rate (now {self.config.learning_rate:g}) or check the data of this step.",
+            )
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss, norm, metrics
 
     def _gradients(self, step: Step) -> tuple[float, dict[str, tuple[float, float]]]:
         """Gradients of the step's mean loss, summed over ranks; out of memory: again with half the tokens at once."""
@@ -230,20 +241,25 @@ class Trainer:
         units = max(1, step.supervised if self.stage.unit == "token" else len(step.samples))
         totals: list[torch.Tensor] = []
         sums: dict[str, tuple[torch.Tensor | float, torch.Tensor | float]] = {}
-        for batch in self.loader.batches(
-            step, max_tokens=self.micro_batch_tokens, device=parallel.device, rank=parallel.rank, world_size=parallel.world_size
-        ):
+        if self.stage.looks_ahead:
+            ahead = looked_ahead(self.stage, self.scorer, self._batches(step), precision=self.precision, parallel=parallel)
+            self.stage.begin_step(ahead)
+        for batch in self._batches(step):
             with self.precision.context():
                 output = self.stage.loss(self.scorer, batch)
             self._scaler.scale(output.total / units).backward()
             totals.append(output.total.detach())
-            for name, (total, count) in output.metrics.items():
-                before = sums.get(name, (0.0, 0.0))
-                sums[name] = (before[0] + total, before[1] + count)
+            add_sums(sums, output.metrics)
         parallel.sum_gradients(self._learning)
         loss = float(torch.stack(totals).sum()) / units if totals else 0.0
         numbers = parallel.sum_numbers([loss, *(float(x) for pair in sums.values() for x in pair)])
         return numbers[0], {name: (numbers[1 + 2 * i], numbers[2 + 2 * i]) for i, name in enumerate(sums)}
+
+    def _batches(self, step: Step) -> Iterator[Batch]:
+        parallel = self.parallel
+        return self.loader.batches(
+            step, max_tokens=self.micro_batch_tokens, device=parallel.device, rank=parallel.rank, world_size=parallel.world_size
+        )
 
     # ---- evaluating ---------------------------------------------------------------------------------------------------
 
@@ -256,7 +272,7 @@ class Trainer:
             parallel=self.parallel,
             precision=self.precision,
             max_tokens=self.micro_batch_tokens * 2,  # no gradients are kept
-            with_accuracy=self.config.compute_accuracy,
+            with_accuracy=self._all_metrics,
             on_begin=lambda batches: self._call("on_evaluate_begin", batches),
             on_batch=lambda done: self._call("on_evaluate_step", done),
         )
@@ -282,6 +298,11 @@ class Trainer:
         return name if name.startswith("eval_") else f"eval_{name}"
 
     @property
+    def _all_metrics(self) -> bool:
+        """The accuracy of single tokens is told to those who ask; stages that judge whole samples tell theirs."""
+        return self.config.compute_accuracy or self.stage.unit == "sample"
+
+    @property
     def _sign(self) -> int:
         greater = self.config.greater_is_better
         return 1 if (greater if greater is not None else not self._metric.endswith(("loss", "perplexity"))) else -1
@@ -295,10 +316,9 @@ class Trainer:
     def _window_row(self) -> dict[str, Any]:
         window, self._window = self._window, Window()
         row = {"loss": window.loss / window.steps, **self._last}
+        means = {name: total / count for name, (total, count) in window.metrics.items() if count}
         row |= {
-            name: total / max(1.0, count)
-            for name, (total, count) in window.metrics.items()
-            if name != "accuracy" or self.config.compute_accuracy
+            name: mean for name, mean in self.stage.finish_metrics(means).items() if name != "accuracy" or self._all_metrics
         }
         return row | {"tokens_per_second": round(window.tokens / max(window.seconds, 1e-9), 1)}
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from luthier.adapters import ADAPTERS
 from luthier.batches.loader import EvaluationLoader, Loader
 from luthier.batches.pack import pack
+from luthier.batches.rollouts import RolloutLoader
 from luthier.batches.store import EncodedStore
 from luthier.batches.stream import StreamLoader
 from luthier.batches.views import Tokens
@@ -37,7 +37,9 @@ from luthier.trainer.parallel import Parallel
 from luthier.trainer.signals import StopSignals
 from luthier.workflows.announce import announce, show_first_sample
 from luthier.workflows.encode import encode_dataset
+from luthier.workflows.equip import as_learned, cache_reference, make_adapter, set_reference
 from luthier.workflows.keep import save_final, saver
+from luthier.workflows.online import ONLINE, Player, Rewards
 from luthier.workflows.plan import plan_training
 from luthier.workflows.stream import Stream, open_stream
 
@@ -52,6 +54,11 @@ NUMBERS = (
     "max_grad_norm", "seed", "data_seed", "disable_shuffling", "lora_rank", "lora_alpha", "lora_dropout",
     "lora_target", "use_rslora", "use_dora", "pissa_init", "loraplus_lr_ratio", "freeze_trainable_layers",
     "freeze_trainable_modules", "neftune_noise_alpha", "label_smoothing_factor", "val_size",
+    "pref_loss", "pref_loss_weights", "pref_beta", "pref_ftx", "pref_bco_weight", "dpo_label_smoothing", "ld_alpha",
+    "num_generations", "num_iterations", "grpo_loss", "grpo_beta", "grpo_epsilon", "grpo_epsilon_high", "reward_funcs",
+    "reward_weights", "max_new_tokens", "temperature", "top_p", "top_k", "teacher_model", "kd_alpha", "kd_beta",
+    "kd_temperature", "use_dft_loss", "use_eaft_loss", "eaft_alpha", "use_asft_loss", "asft_alpha",
+    "simpo_gamma", "kto_chosen_weight", "kto_rejected_weight", "ref_model", "ref_model_adapters",
 )  # fmt: skip
 """Keys that must be the same for a checkpoint to be gone on from (those of the data are in its fingerprint)."""
 
@@ -88,6 +95,8 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
         making = config if parallel.is_main else config.model_copy(update={"overwrite_cache": False})
         return encode_dataset(making, names, stage, template, tokenizer, part=part)
 
+    rewards = Rewards(config)
+
     if not parallel.is_main:
         parallel.barrier()  # rank 0 fills the token cache, the others read it
     data, held_out = datasets(config, encode)
@@ -95,10 +104,24 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
         parallel.barrier()
 
     model = load_model(config, device=device.torch, dtype=precision.param_dtype, for_training=True)
-    adapter = ADAPTERS[config.finetuning_type](config)
+    adapter = make_adapter(config, stage)
     net = adapter.attach(model)
     scorer = Scorer(net, neftune_alpha=config.neftune_noise_alpha)
+    reference_bytes = set_reference(config, stage, scorer, adapter, net, device=device.torch, precision=precision)
     loader = make_loader(config, data, parallel.world_size)
+    if config.stage in ONLINE:
+        player = Player(
+            config,
+            data=data,
+            rewards=rewards,
+            scorer=scorer,
+            net=net,
+            tokenizer=tokenizer,
+            template=template,
+            precision=precision,
+            device=device.torch,
+        )
+        loader = RolloutLoader(loader, player, config.max_new_tokens)
     learned = loader.store  # of a stream, what can be known of it now: its first window
     plan = plan_training(
         config,
@@ -108,8 +131,13 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
         samples_per_step=-(-loader.samples_per_step // parallel.world_size),
         device=device,
         precision=precision,
-        held_bytes=sum(p.numel() * p.element_size() for p in net.parameters()),
+        held_bytes=sum(p.numel() * p.element_size() for p in net.parameters()) + reference_bytes,
     )
+    if scorer.reference and config.precompute_ref_log_probs:
+        stores, at_once = [learned, *held_out.values()], 2 * plan.micro_batch_tokens
+        scorer.reference = cache_reference(
+            scorer.reference, stores, max_tokens=at_once, device=device.torch, precision=precision
+        )
     if plan.gradient_checkpointing:
         with quiet_transformers():
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -168,12 +196,6 @@ def evaluation_sets(config: Config, encode: Callable[..., EncodedStore]) -> dict
     return {name: as_learned(config, store) for name, store in stores.items()}
 
 
-def as_learned(config: Config, store: Tokens) -> Tokens:
-    """Pre-training lays documents end to end and cuts every cutoff_len tokens; other samples stay as they are."""
-    wraps = config.stage == "pt" and config.packing is not False and not config.neat_packing
-    return store.wrapped(config.cutoff_len) if wraps else store
-
-
 def make_loader(config: Config, data: Tokens | Stream, world_size: int) -> Loader | StreamLoader:
     """Batches as the user counts them: per_device_train_batch_size x gradient_accumulation_steps x devices a step."""
     samples_per_step = config.per_device_train_batch_size * config.gradient_accumulation_steps * world_size
@@ -191,7 +213,7 @@ def make_loader(config: Config, data: Tokens | Stream, world_size: int) -> Loade
 
 def arranged(config: Config, store: Tokens) -> tuple[Tokens, list[np.ndarray] | None]:
     """What is learned of store, and its packed rows; None where a step is made of single samples."""
-    packs = config.neat_packing or (config.packing and config.stage != "pt")
+    packs = config.stage in ("pt", "sft") and (config.neat_packing or (config.packing and config.stage != "pt"))
     store = as_learned(config, store)
     return store, pack(np.asarray(store.lengths), config.cutoff_len) if packs else None
 
