@@ -36,7 +36,7 @@ FONT = "system-ui, 'Noto Sans', 'Noto Sans SC', 'Noto Sans CJK SC', sans-serif"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One curve. number: which colour.  faint: drawn pale, behind a smoothed one.  dots: points are marked (few evaluations)."""
+    """One curve. number: its colour.  faint: drawn pale, behind a smoothed one.  dots: points are marked (few evaluations)."""
 
     name: str
     points: Series

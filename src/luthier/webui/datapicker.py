@@ -128,6 +128,7 @@ def _sample(page: Page, one: Mapping[str, Any]) -> str:
         parts.append(f'<div class="note">{escape(page.t("data.was_cut", count=one["cut"]))}</div>')
     row = orjson.dumps(one["plain"], option=orjson.OPT_INDENT_2).decode()
     parts.append(
-        f'<details><summary class="small muted">{escape(page.t("data.row"))}</summary><pre class="code">{escape(row)}</pre></details>'
+        f'<details><summary class="small muted">{escape(page.t("data.row"))}</summary>'
+        f'<pre class="code">{escape(row)}</pre></details>'
     )
     return "".join(parts)

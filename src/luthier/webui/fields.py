@@ -184,7 +184,7 @@ class Field:
 
 
 def read_text(doc: Doc, text: str) -> Any:
-    """What was typed as a plain value: numbers as numbers, JSON as mappings; what makes no sense stays text, to be complained of."""
+    """What was typed, as a plain value; what makes no sense stays text, to be complained of."""
     word = text.strip()
     if not word:
         return None

@@ -111,7 +111,8 @@ class ForecastBox:
             for at, (_, size) in enumerate(parts)
         )
         legend = "".join(
-            f'<span><i style="background:{colours[at % len(colours)]}"></i>{escape(self._part(name))}<b>{size_text(size)}</b></span>'
+            f'<span><i style="background:{colours[at % len(colours)]}"></i>{escape(self._part(name))}'
+            f"<b>{size_text(size)}</b></span>"
             for at, (name, size) in enumerate(parts)
         )
         label = escape(self.page.t("forecast.memory"))

@@ -53,7 +53,7 @@ def start(verb: str, settings: Mapping[str, Any], *, waits: bool = True) -> Run:
             )
         return process.pid
 
-    return Run.announce(config, KINDS[verb], launch)
+    return Run.open(Run.announce(config, KINDS[verb], launch).folder)  # one that reads what the process writes
 
 
 def resume(run: Run) -> Run:
@@ -89,7 +89,7 @@ def abort(run: Run) -> None:
 
 
 def job_file(folder: Path) -> Path:
-    """Where the settings of the job of a run folder lie: one a folder, written anew at each start, readable by its user alone."""
+    """Where the settings of a job lie: one file a run folder, written anew at each start, readable by its user alone."""
     return cache_folder() / "jobs" / f"{hashlib.sha256(str(folder).encode()).hexdigest()[:20]}.yaml"
 
 

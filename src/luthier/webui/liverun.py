@@ -112,11 +112,13 @@ class LiveRun:
     def _show_status(self, status: dict[str, Any]) -> None:
         t = self.page.t
         name = status.get("name") or self.run.folder.name
-        head = f'<div class="row-8"><h2 class="break">{escape(str(name))}</h2>{state_chip(self.page, str(status.get("state")))}</div>'
+        chip = state_chip(self.page, str(status.get("state")))
+        head = f'<div class="row-8"><h2 class="break">{escape(str(name))}</h2>{chip}</div>'
         head += f'<div class="muted small break">{escape(shown_path(self.run.folder))}</div>'
         if status.get("reason"):
             look = "bad" if status["state"] in ("failed", "died") else ""
-            head += f'<div class="note {look}" style="margin-top:8px">{escape(translate(self.page.lang, str(status["reason"])))}</div>'
+            reason = translate(self.page.lang, str(status["reason"]))
+            head += f'<div class="note {look}" style="margin-top:8px">{escape(reason)}</div>'
         self._set(self.head, head)
         step, total = status.get("step"), status.get("total_steps")
         if self.run.kind == "predict":

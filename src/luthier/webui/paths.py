@@ -19,9 +19,10 @@ from luthier.webui.settings import Settings
 
 WRITTEN = ("output_dir", "export_dir", "tokenized_path", "save_dir", "logging_dir", "offload_folder")
 READ = (
-    "model_name_or_path", "adapter_name_or_path", "dataset", "eval_dataset", "dataset_dir", "media_dir", "ref_model", "reward_model",
-    "ref_model_adapters", "reward_model_adapters", "resume_from_checkpoint", "cache_dir", "export_quantization_dataset", "deepspeed",
-    "new_special_tokens_config", "task_dir", "generation_config", "hyper_parallel_args", "kt_weight_path", "teacher_model",
+    "model_name_or_path", "adapter_name_or_path", "dataset", "eval_dataset", "dataset_dir", "media_dir", "ref_model",
+    "ref_model_adapters", "reward_model", "reward_model_adapters", "resume_from_checkpoint", "cache_dir", "deepspeed",
+    "export_quantization_dataset", "new_special_tokens_config", "task_dir", "generation_config", "hyper_parallel_args",
+    "kt_weight_path", "teacher_model",
 )  # fmt: skip
 REPOSITORY = re.compile(r"[\w.\-]+/[\w.\-]+")
 

@@ -168,8 +168,8 @@ def login_page(headers: Mapping[str, Any], wrong: bool = False) -> str:
 <style>:root{{color-scheme:light dark}}body{{font:15px/24px system-ui,"Noto Sans SC",sans-serif;display:grid;place-items:center;
 min-height:100vh;margin:0;background:light-dark(#fbf8f2,#191714);color:light-dark(#2b2824,#ece5d9)}}
 form{{width:min(320px,80vw);display:grid;gap:16px}}h1{{font-size:24px;font-weight:600;margin:0}}label{{display:grid;gap:8px}}
-input,button{{font:inherit;padding:8px 12px;border-radius:6px;border:1px solid light-dark(#8d8578,#6b6458);background:transparent;
-color:inherit}}button{{background:#1f5f4a;color:#fff;border-color:#1f5f4a;cursor:pointer}}
+input,button{{font:inherit;padding:8px 12px;border-radius:6px;border:1px solid light-dark(#8d8578,#6b6458);color:inherit;
+background:transparent}}button{{background:#1f5f4a;color:#fff;border-color:#1f5f4a;cursor:pointer}}
 :focus-visible{{outline:2px solid #c8811a;outline-offset:2px}}.wrong{{color:light-dark(#a63d2f,#e58a78);margin:0}}
 small{{color:light-dark(#6d655b,#a79d8e)}}</style>
 <main><form method="post" action="/login"><h1>Luthier</h1>{complaint}

@@ -12,7 +12,6 @@ from html import escape
 
 from nicegui import ui
 
-from luthier.runtime.files import size_text
 from luthier.webui.icons import icon, logo
 from luthier.webui.modelbar import model_bar
 from luthier.webui.page import Page
@@ -20,6 +19,7 @@ from luthier.webui.parts import button
 
 LOAD_S = 3.0
 HIGH = 85
+GIB = 1 << 30
 
 
 @contextmanager
@@ -74,13 +74,18 @@ async def _load_text(page: Page) -> str:
     load = await page.shared.machine.load()
     rows = [
         (page.t("machine.cpu", cores=load.cores), f"{load.busy:.0f} %", load.busy),
-        (page.t("machine.memory"), f"{size_text(load.used)} / {size_text(load.total)}", 100 * load.used / load.total),
+        (page.t("machine.memory"), _of(load.used, load.total), 100 * load.used / load.total),
     ]
     for number, card in enumerate(load.cards):
         share = 100 * card.used / max(1, card.total)
-        rows.append((f"GPU {number}", f"{size_text(card.used)} / {size_text(card.total)} · {card.busy:.0f} %", share))
+        rows.append((f"GPU {number}", f"{_of(card.used, card.total)} · {card.busy:.0f} %", share))
     return "".join(
         f'<div class="meter"><span>{escape(name)}</span><b>{escape(text)}</b>'
         f'<div class="bar{" high" if share > HIGH else ""}"><i style="width:{min(100, share):.0f}%"></i></div></div>'
         for name, text, share in rows
     )
+
+
+def _of(used: int, total: int) -> str:
+    """3.5 / 23.5 GB"""
+    return f"{used / GIB:.1f} / {total / GIB:.1f} GB"

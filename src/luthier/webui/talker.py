@@ -2,10 +2,11 @@
 
     python -m luthier.webui.talker        JSON lines, as helper.py; answers come in pieces
 
-    load    {"models": [settings, ...]}                                -> {"names": [...]}
-    ask     {"histories": [[message, ...], ...], "system", "tools", "sampling"}  -> {"piece": [side, kind, text]} ... {"answers": [...]}
-    stop    (no answer)                                                the answer that is being written ends there
-    unload                                                             -> {}
+    load    {"models": [settings, ...]}                        -> {"names": [...]}
+    ask     {"histories": [[message, ...], ...], "system", "tools", "sampling"}
+                                                               -> {"piece": [side, kind, text]} ... {"answers": [...]}
+    stop    (no answer)                                        the answer that is being written ends there
+    unload                                                     -> {}
 
 Every request carries the whole conversation: a page that was closed, or a process that died, loses nothing. Ends when stdin
 does.
