@@ -64,8 +64,7 @@ def evaluate(
             if number % parallel.world_size == parallel.rank:
                 _add(sums, stage, scorer, loader, group, parallel.device, precision)
             on_batch(done)
-        flat = parallel.sum_numbers([x for pair in sums.values() for x in pair])
-        means = {key: flat[2 * i] / max(1.0, flat[2 * i + 1]) for i, key in enumerate(sums)}
+        means = {key: total / max(1.0, count) for key, (total, count) in parallel.sum_named(sums).items()}
         for key, mean in stage.finish_metrics(means).items():
             if key == "loss" or with_accuracy:
                 metrics[f"{prefix}_{key}"] = mean
@@ -88,8 +87,7 @@ def looked_ahead(
     for batch in batches:
         with precision.context():
             add_sums(sums, stage.look_ahead(scorer, batch))
-    flat = parallel.sum_numbers([float(x) for pair in sums.values() for x in pair])
-    return {name: flat[2 * i] / max(1.0, flat[2 * i + 1]) for i, name in enumerate(sums)}
+    return {name: total / max(1.0, count) for name, (total, count) in parallel.sum_named(sums).items()}
 
 
 def add_sums(

@@ -252,8 +252,7 @@ class Trainer:
             add_sums(sums, output.metrics)
         parallel.sum_gradients(self._learning)
         loss = float(torch.stack(totals).sum()) / units if totals else 0.0
-        numbers = parallel.sum_numbers([loss, *(float(x) for pair in sums.values() for x in pair)])
-        return numbers[0], {name: (numbers[1 + 2 * i], numbers[2 + 2 * i]) for i, name in enumerate(sums)}
+        return parallel.sum_numbers([loss])[0], parallel.sum_named(sums)
 
     def _batches(self, step: Step) -> Iterator[Batch]:
         parallel = self.parallel

@@ -7,8 +7,9 @@ divided by the count of the whole step, so the sum of the ranks' gradients is th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -62,6 +63,19 @@ class Parallel:
         tensor = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor)
         return tensor.tolist()
+
+    def sum_named(self, sums: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[float, float]]:
+        """Each (sum, count) added up over the ranks, in float64. A rank that met no batch may lack names that others have."""
+        mine = {name: (float(total), float(count)) for name, (total, count) in sums.items()}
+        if self.world_size == 1:
+            return mine
+        everyone: list[Any] = [None] * self.world_size
+        dist.all_gather_object(everyone, mine)
+        added: dict[str, tuple[float, float]] = {}
+        for name, (total, count) in (entry for theirs in everyone for entry in theirs.items()):
+            before = added.get(name, (0.0, 0.0))
+            added[name] = (before[0] + total, before[1] + count)
+        return added
 
     def any(self, flag: bool) -> bool:
         """Whether any rank says so; the same answer on all."""
