@@ -23,9 +23,10 @@ from luthier.datasets.info import Entry
 from luthier.datasets.lookup import find_entry
 from luthier.datasets.mix import mix
 from luthier.datasets.one_set import OneSet
-from luthier.datasets.sources.open import open_source, prefers_modelscope
+from luthier.datasets.sources.open import open_source
 from luthier.datasets.wants import check_wants
 from luthier.errors import ConfigError, DataError
+from luthier.hub import prefers_modelscope
 from luthier.types import Sample
 
 if TYPE_CHECKING:

@@ -1,19 +1,18 @@
 """Names of models and adapters -> folders on this machine.
 
 Enters: what the user wrote: `starter`, a folder, or a repository id of Hugging Face or ModelScope.
-Leaves: a local folder; downloads are resumed and verified by the hub's own client.
-Never: loads weights, fetches pickled weights or code that nobody asked for, prints a token.
+Leaves: a local folder. Never loads weights, nor fetches pickled weights or code that nobody asked for.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luthier.errors import ModelError
+from luthier.hub.fetch import Wanted, fetch, prefers_modelscope
 from luthier.registry import nearest
 
 if TYPE_CHECKING:
@@ -94,71 +93,25 @@ def _neighbours(missing: Path, marker: str = "config.json") -> str:
 
 
 def _download(name: str, config: Config | None) -> Path:
-    hub = _download_modelscope if _wants_modelscope(config) else _download_huggingface
-    return hub(name, config)
+    return fetch(
+        Wanted(
+            name=name,
+            kind="model",
+            revision=config.model_revision if config else "main",
+            cache_dir=config.cache_dir if config else None,
+            token=_token(config),
+            allow=_patterns(config),
+            ignore=SECOND_COPIES,
+            needs_weights=True,
+        )
+    )
 
 
-def _wants_modelscope(config: Config | None) -> bool:
-    return os.environ.get("USE_MODELSCOPE_HUB", "").lower() in ("1", "true", "yes")
+def _token(config: Config | None) -> str | None:
+    return config.secret("ms_hub_token" if prefers_modelscope() else "hf_hub_token") if config else None
 
 
 def _patterns(config: Config | None) -> list[str]:
     """Files to fetch. Code and pickled weights (both run code when read) only where the user trusts the repository."""
     trusted = config is not None and config.trust_remote_code
     return [*PLAIN_FILES, *(CODE_AND_PICKLES if trusted else ())]
-
-
-def _download_huggingface(name: str, config: Config | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
-
-    revision = config.model_revision if config else "main"
-    elsewhere = "Give the folder of a downloaded model, or model_name_or_path: starter, which needs no download."
-    try:
-        folder = snapshot_download(
-            name,
-            revision=revision,
-            cache_dir=config.cache_dir if config else None,
-            token=config.hf_hub_token.get_secret_value() if config and config.hf_hub_token else None,
-            allow_patterns=_patterns(config),
-            ignore_patterns=list(SECOND_COPIES),
-        )
-    except GatedRepoError:
-        raise ModelError(
-            f'the model "{name}" on Hugging Face is gated.',
-            f"Accept its terms at https://huggingface.co/{name} and log in with `hf auth login`, or set HF_TOKEN.",
-        ) from None
-    except RepositoryNotFoundError:
-        raise ModelError(
-            f'"{name}" is neither a folder here nor a model on Hugging Face (or it is private).',
-            "Check the spelling; for a private model log in with `hf auth login`.",
-        ) from None
-    except RevisionNotFoundError:
-        raise ModelError(f'the model "{name}" has no revision "{revision}".', "Check model_revision.") from None
-    except (LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f'"{name}" is not a folder here, and Hugging Face cannot be reached to fetch it ({type(error).__name__}).',
-            elsewhere,
-        ) from None
-    return Path(folder)
-
-
-def _download_modelscope(name: str, config: Config | None) -> Path:
-    try:
-        from modelscope.hub.snapshot_download import snapshot_download
-    except ImportError:
-        raise ModelError("ModelScope was asked for, but its client is not installed.", "pip install modelscope") from None
-    revision = config.model_revision if config else "main"
-    try:
-        folder = snapshot_download(
-            name,
-            revision="master" if revision == "main" else revision,  # ModelScope's name of the default branch
-            cache_dir=config.cache_dir if config else None,
-            allow_patterns=_patterns(config),
-            ignore_patterns=list(SECOND_COPIES),
-        )
-    except Exception as error:  # its client raises many unrelated types
-        raise ModelError(
-            f'"{name}" could not be fetched from ModelScope ({type(error).__name__}).', "Check the id and the network."
-        ) from None
-    return Path(folder)

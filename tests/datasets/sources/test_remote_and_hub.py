@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -74,29 +73,14 @@ def test_offline_names_what_is_missing():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env={"HF_HUB_OFFLINE": "1"}
     )
     assert "DataError" in result.stdout, result.stderr
-    assert "nobody/nothing is not in the cache" in result.stdout
+    assert 'the dataset "nobody/nothing" is not in the cache' in result.stdout
     assert "hf download nobody/nothing --repo-type dataset" in result.stdout
 
 
 def test_modelscope_without_its_client(read, monkeypatch):
-    monkeypatch.setitem(sys.modules, "modelscope", None)
-    with pytest.raises(DataError, match="pip install modelscope"):
+    monkeypatch.setitem(sys.modules, "modelscope_hub", None)
+    with pytest.raises(DataError, match="pip install modelscope-hub"):
         list(read({"set": {"ms_hub_url": "someone/some"}}))
-
-
-def test_modelscope_through_its_client(tmp_path, write, read, monkeypatch):
-    """The client itself is stood in for: it downloads a snapshot and returns its folder."""
-    write("snapshot/train.jsonl", ROWS)
-    asked = []
-
-    def snapshot(dataset_id, **keys):
-        asked.append((dataset_id, keys))
-        return str(tmp_path / "snapshot")
-
-    monkeypatch.setitem(sys.modules, "modelscope", SimpleNamespace(dataset_snapshot_download=snapshot))
-    cache = str(tmp_path / "cache")
-    assert len(list(read({"set": {"ms_hub_url": "someone/some", "revision": "v1"}}, cache_dir=cache))) == 5
-    assert asked == [("someone/some", {"revision": "v1", "cache_dir": cache})]
 
 
 def test_modelscope_is_chosen_by_its_variable(read, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from luthier.datasets.base import Source
@@ -27,8 +26,3 @@ def open_source(entry: Entry, config: Config) -> Source:
     else:
         files = find_files(entry.location, entry.base, entry.encoding, f'dataset "{entry.name}"')
     return FilesSource(files, spot_check=config.streaming)
-
-
-def prefers_modelscope() -> bool:
-    """USE_MODELSCOPE_HUB=1: of an entry with both hubs, ModelScope is asked."""
-    return os.environ.get("USE_MODELSCOPE_HUB", "").lower() in ("1", "true", "y", "yes")

@@ -10,7 +10,7 @@ from luthier.datasets.sources.file import File
 from luthier.errors import DataError
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp requests", "https": "aiohttp requests", "az": "adlfs"}
-CONTENT_TAGS = ("ETag", "etag", "md5Hash", "content_md5", "crc32c")
+CONTENT_TAGS = ("ETag", "etag", "md5Hash", "content_md5", "crc32c", "blob_id")
 
 
 def open_url(url: str) -> BinaryIO:
