@@ -21,6 +21,7 @@ FORMULA = re.compile(
 )
 PICTURE = re.compile(r"!\[([^\]\n]*)\]\(([^)\s]+)[^)\n]*\)")
 LINK = re.compile(r'<a href="(?!https?://|#)[^"]*"')
+ACTS = re.compile(r"""\s(?:href|src|style|on\w+)=(?:"[^"]*"|'[^']*')""", re.IGNORECASE)
 MARK = "LUTHIERFORMULA{}END"
 
 
@@ -48,6 +49,6 @@ def to_html(text: str) -> str:
 
 def _formula(source: str, *, is_block: bool) -> str | None:
     try:
-        return convert(source.strip(), display="block" if is_block else "inline")
+        return ACTS.sub("", convert(source.strip(), display="block" if is_block else "inline"))
     except Exception:  # half a formula, or a command that it does not know: shown as it was written
         return f"<code>{escape(source)}</code>" if is_block else None
