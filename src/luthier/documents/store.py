@@ -51,7 +51,7 @@ CREATE TABLE edit (id INTEGER PRIMARY KEY, answer TEXT NOT NULL, field TEXT NOT 
   at TEXT NOT NULL);
 CREATE TABLE job (
   id INTEGER PRIMARY KEY, stage TEXT NOT NULL, recipe TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
-  wanted TEXT NOT NULL DEFAULT '', began TEXT NOT NULL, ended TEXT, pid INTEGER);
+  wanted TEXT NOT NULL DEFAULT '', began TEXT NOT NULL, ended TEXT, pid INTEGER, pid_started REAL);
 CREATE TABLE unit (
   id TEXT PRIMARY KEY, stage TEXT NOT NULL, subject TEXT NOT NULL, recipe TEXT NOT NULL, job INTEGER, state TEXT NOT NULL
   DEFAULT 'queued', attempts INTEGER NOT NULL DEFAULT 0, next_try REAL NOT NULL DEFAULT 0, error_code TEXT, error TEXT, call
