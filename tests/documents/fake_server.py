@@ -1,6 +1,8 @@
-"""A scripted OpenAI-compatible server: answers the prompts of Luthier from the text in them, with faults where a test wants them.
+"""A scripted OpenAI-compatible server: answers the prompts of Luthier from the text in them, with faults where a test wants
+them.
 
-Its answers depend on the request alone, so a disturbed and an undisturbed run must end with the same rows. It counts every request.
+Its answers depend on the request alone, so a disturbed and an undisturbed run must end with the same rows. It counts every
+request.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ class Fault(NamedTuple):
 class FakeServer:
     """script: called with (request, how often this very request came, number of the request); None for no fault."""
 
-    def __init__(self, script: Callable[[dict, int, int], Fault | None] = lambda *_: None, delay_s: float = 0.0, reasoning: str = ""):
+    def __init__(
+        self, script: Callable[[dict, int, int], Fault | None] = lambda *_: None, delay_s: float = 0.0, reasoning: str = ""
+    ):
         self.script, self.delay_s, self.reasoning = script, delay_s, reasoning
         self.requests: Counter[str] = Counter()
         self.times: list[float] = []
@@ -125,7 +129,10 @@ def answer_to(prompt: str) -> str:
         number = int(count.group(1) or count.group(2))
         chinese = bool(count.group(2))
         ask = "关于“{}”，应该知道些什么呢？" if chinese else 'Which facts are known about "{}"?'
-        asked = [{"question": ask.format(lines[at % len(lines)][:30] + str(at)), "type": "fact", "difficulty": "easy"} for at in range(number)]
+        asked = [
+            {"question": ask.format(lines[at % len(lines)][:30] + str(at)), "type": "fact", "difficulty": "easy"}
+            for at in range(number)
+        ]
         return json.dumps(asked, ensure_ascii=False)
     if "supported" in prompt:
         return '```json\n{"supported": 9, "useful": 8, "reason": "it is there"}\n```'

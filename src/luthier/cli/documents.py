@@ -22,6 +22,7 @@ command = typer.Typer(no_args_is_help=True, add_completion=False, help="Make a d
 Name = Annotated[Path, typer.Argument(help="The project: a folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask after the pilot.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask failed units again; their raw answers are kept.")]
 DatasetDir = Annotated[Path | None, typer.Option("--dataset_dir", help="Also register there: the folder of dataset_info.json.")]
 
 
@@ -144,6 +145,115 @@ def split(name: Name) -> None:
 
 
 @command.command()
+def ask(name: Name, yes: Yes = False, retry_failed: RetryFailed = False) -> None:
+    """Questions about each chunk, by the recipe's generator: extract works without a model, model asks the endpoint.
+
+    Example: luthier documents ask manual
+    """
+    from luthier.workflows import documents
+
+    with _open(name) as project, project.working():
+        if project.recipe.ask.generator == "extract":
+            typer.echo(f"{documents.extract(project):,} new rows, questions and answers together, without a model.")
+            return
+        from luthier.workflows import documents_calls
+
+        documents_calls.ask(project, log.info, _go(yes), retry_failed=retry_failed)
+
+
+@command.command()
+def answer(name: Name, yes: Yes = False, retry_failed: RetryFailed = False) -> None:
+    """An answer to each question, with quotes that are looked up in the source.
+
+    Example: luthier documents answer manual --retry-failed
+    """
+    _calls("answer", name, yes, retry_failed)
+
+
+@command.command()
+def judge(name: Name, yes: Yes = False, retry_failed: RetryFailed = False) -> None:
+    """Filters, then a model's verdict on each row: supported by the source, and useful alone.
+
+    Example: luthier documents judge manual
+    """
+    _calls("judge", name, yes, retry_failed)
+
+
+def _calls(verb: str, name: Path, yes: bool, retry_failed: bool) -> None:
+    with _open(name) as project, project.working():
+        if project.recipe.ask.generator == "extract":
+            typer.echo(f"Nothing to {verb}: ask.generator is extract, whose answers are the source's own words.")
+            return
+        from luthier.workflows import documents_calls
+
+        getattr(documents_calls, verb)(project, log.info, _go(yes), retry_failed=retry_failed)
+
+
+@command.command()
+def pause(name: Name) -> None:
+    """Let the running job of another terminal finish its calls in the air and stop; `run` goes on from there.
+
+    Example: luthier documents pause manual
+    """
+    with _open(name) as project:
+        running = project.store.write("UPDATE job SET wanted='pause' WHERE state='running'")
+    typer.echo("The job stops when its calls in the air are answered." if running else "No job is running.")
+
+
+@command.command()
+def review(
+    name: Name,
+    flag: Annotated[str | None, typer.Option("--flag", help="Only rows with this flag.")] = None,
+    decision: Annotated[str, typer.Option("--decision", help="open, accepted, rejected or any.")] = "open",
+    limit: Annotated[int, typer.Option(min=1, help="How many rows.")] = 10,
+    accept: Annotated[list[str] | None, typer.Option("--accept", help="Accept this row; may be repeated.")] = None,
+    reject: Annotated[list[str] | None, typer.Option("--reject", help="Reject this row; may be repeated.")] = None,
+    edit: Annotated[str | None, typer.Option("--edit", help="Change this row, with --question or --answer.")] = None,
+    question: Annotated[str | None, typer.Option("--question", help="The new question.")] = None,
+    answer_: Annotated[
+        str | None, typer.Option("--answer", help="The new answer; the old one becomes the rejected side of a pair.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Rows to look at, those in doubt first, with the source that proves them; accept, reject, edit.
+
+    Example: luthier documents review manual --flag own_numbers
+    """
+    from luthier.documents import review as reviewing
+
+    with _open(name) as project:
+        if edit:
+            if question is None and answer_ is None:
+                raise ConfigError("--edit needs --question or --answer.", 'Write for example: --edit 3f2a --answer "..."')
+            for field, text in (("question", question), ("answer", answer_)):
+                if text is not None:
+                    reviewing.edit(project, edit, field, text)
+        decided = reviewing.decide(project, accept or [], "accepted") + reviewing.decide(project, reject or [], "rejected")
+        if edit or decided:
+            typer.echo(f"{decided + bool(edit)} rows decided.")
+            return
+        rows = reviewing.queue(project, flag=flag, decision=None if decision == "any" else decision, limit=limit)
+        for row in rows:
+            found = reviewing.details(project, row)
+            if as_json:
+                typer.echo(json.dumps(found, ensure_ascii=False))
+            else:
+                _show_row(found)
+
+
+def _show_row(found: dict[str, Any]) -> None:
+    where = f"{found['document']} {found['source_start']}" + (f", page {found['page']}" if found["page"] else "")
+    typer.echo(typer.style(f"{found['id'][:8]}  {where}  {' > '.join(found['section'])}", dim=True))
+    typer.echo(f"  Q  {found['question']}\n  A  {found['answer'][:400]}")
+    for quote in found["quotes"]:
+        typer.echo(f"  {quote['match']:<6}{' '.join(quote['quote'].split())[:120]}")
+    for entry in found["flags"]:
+        typer.echo(typer.style(f"  {entry['code']}: {entry['detail']}", fg="red" if entry["blocks"] else "yellow"))
+    for verdict in found["verdicts"]:
+        typer.echo(f"  {verdict['axis']} {verdict['score']:g}  {verdict['reason']}")
+
+
+@command.command()
 def dedup(name: Name) -> None:
     """Flag what is wrong with rows, and mark rows that say the same; nothing is deleted.
 
@@ -187,6 +297,7 @@ def export(
 def run(
     name: Annotated[Path, typer.Argument(help="The project, or a project.yaml with sources: [...].")],
     yes: Yes = False,
+    retry_failed: RetryFailed = False,
     dataset_dir: DatasetDir = None,
     as_json: Json = False,
 ) -> None:
@@ -206,7 +317,7 @@ def run(
             log.info(f"add      {len(changed):,} documents added or changed")
             for note in notes:
                 log.warning(note)
-        exported = documents.run(project, log.info, go=_go(yes), dataset_dir=dataset_dir)
+        exported = documents.run(project, log.info, go=_go(yes), retry_failed=retry_failed, dataset_dir=dataset_dir)
     _show_exported(exported, as_json)
 
 

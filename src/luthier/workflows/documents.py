@@ -37,7 +37,6 @@ from luthier.runtime.files import write_atomic
 from luthier.types import Sample
 
 SHOWN_LEAKS = 5
-STAGES = ("parse", "chunk", "split", "ask", "answer", "judge", "dedup", "export")
 FORMATTING = {"preference": "sharegpt"}
 Tell = Callable[[str], None]
 
@@ -56,7 +55,12 @@ class Exported:
 
 
 def run(
-    project: Project, tell: Tell, *, go: Callable[[str], bool] = lambda _: True, dataset_dir: Path | None = None
+    project: Project,
+    tell: Tell,
+    *,
+    go: Callable[[str], bool] = lambda _: True,
+    retry_failed: bool = False,
+    dataset_dir: Path | None = None,
 ) -> Exported:
     """All stages in order; what is up to date is not done again. tell: gets one line a stage.
 
@@ -73,7 +77,7 @@ def run(
     else:
         from luthier.workflows.documents_calls import ask_and_answer
 
-        ask_and_answer(project, tell, go)
+        ask_and_answer(project, tell, go, retry_failed=retry_failed)
     tell(_checked(project))
     exported = export(project, dataset_dir=dataset_dir)
     counts = ", ".join(f"{split} {count:,}" for split, count in exported.counts.items())

@@ -68,7 +68,13 @@ def _job(project: Project, work: Work, tell: Tell, go: Go, retry_failed: bool) -
     done = "SELECT subject FROM unit WHERE stage=? AND recipe=? AND state='done'"
     finished = {row[0] for row in project.store.all(done, work.stage, work.recipe)}
     left = [subject for subject in work.subjects() if subject not in finished]
-    tell(f"{work.stage:<9}{estimate_before(work, left, endpoint)}")
+    failed = project.store.value(
+        "SELECT count(*) FROM unit WHERE stage=? AND recipe=? AND state='failed'", work.stage, work.recipe
+    )
+    if not left or (failed == len(left) and not retry_failed):
+        tell(f"{work.stage:<9}up to date" + (f", {failed:,} failed earlier (--retry-failed asks again)" if failed else ""))
+        return JobReport(stage=work.stage, failed=int(failed or 0))
+    tell(f"{work.stage:<9}{estimate_before(work, left, endpoint).removeprefix(work.stage + ': ')}")
     with progress_bars() as bars:
         bar = bars.add(work.stage, len(left))
         if 0 < pilot < len(left) and not finished:

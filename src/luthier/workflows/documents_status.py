@@ -9,6 +9,7 @@ from typing import Any
 from luthier.documents.project import Project
 from luthier.documents.publish import left_out
 from luthier.documents.steps.coverage import EXPORTED, coverage
+from luthier.runtime.processes import find_process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +102,11 @@ def _jobs(project: Project) -> list[dict[str, Any]]:
                 "SELECT state, count(*) FROM unit WHERE stage=? AND recipe=? GROUP BY state", row["stage"], row["recipe"]
             )
         )
+        gone = row["state"] == "running" and find_process(row["pid"], row["pid_started"]) is None
         queued = sum(count for state, count in counts.items() if state in ("queued", "leased"))
         found.append(
             {key: row[key] for key in ("stage", "state", "reason", "began", "ended")}
+            | ({"state": "interrupted", "reason": "its process is gone; the same command goes on"} if gone else {})
             | {"done": counts.get("done", 0), "failed": counts.get("failed", 0), "queued": queued}
         )
     return found

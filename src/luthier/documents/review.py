@@ -1,0 +1,130 @@
+"""A person's look at rows: the queue sorted by doubt, decisions, and edits that are kept and become preference pairs.
+
+Enters: an open project. Leaves: rows with the source that proves them; decisions and edits in the store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from luthier.documents.evidence import find_quote
+from luthier.documents.project import Project
+from luthier.documents.steps.rows import ORDER, ROWS
+from luthier.errors import DataError
+
+DECISIONS = ("accepted", "rejected", "open")
+FIELDS = ("question", "answer")
+
+
+def queue(
+    project: Project, *, flag: str | None = None, decision: str | None = "open", limit: int = 50, offset: int = 0
+) -> list[Any]:
+    """Rows to look at: flagged ones first, then those with low verdicts, then the others. decision: None for any."""
+    more, values = "", []
+    if decision:
+        more += " AND coalesce(answer.decision, 'open')=?"
+        values.append(decision)
+    if flag:
+        more += " AND EXISTS (SELECT 1 FROM flag WHERE flag.answer=answer.id AND flag.code=?)"
+        values.append(flag)
+    order = """ ORDER BY (SELECT count(*) FROM flag WHERE flag.answer=answer.id) DESC,
+                coalesce((SELECT min(score) FROM verdict WHERE verdict.answer=answer.id), 10), document.name, chunk.start,
+                question.ordinal"""
+    return project.store.all(f"{ROWS}{more}{order} LIMIT ? OFFSET ?", *values, limit, offset)
+
+
+def details(project: Project, row: Any) -> dict[str, Any]:
+    """A row with its source: the chunk, and where in it each quote stands. For the page and the terminal."""
+    store, text = project.store, project.text(row["text_sha"])
+    quotes = [
+        dict(quote)
+        for quote in store.all("SELECT quote, start, end, match FROM evidence WHERE answer=? ORDER BY ordinal", row["id"])
+    ]
+    page = store.value("SELECT page FROM page WHERE doc=? AND start<=? ORDER BY start DESC LIMIT 1", row["doc"], row["start"])
+    return {
+        "id": row["id"],
+        "question": row["question"],
+        "answer": row["answer"],
+        "thinking": row["thinking"],
+        "turns": json.loads(row["turns"]) if row["turns"] else None,
+        "document": row["document"],
+        "section": json.loads(row["path"]),
+        "page": page,
+        "source_start": row["start"],
+        "source": text[row["start"] : row["end"]],
+        "quotes": quotes,
+        "flags": [dict(flag) for flag in store.all("SELECT code, detail, blocks FROM flag WHERE answer=?", row["id"])],
+        "verdicts": [
+            dict(verdict) for verdict in store.all("SELECT axis, score, reason FROM verdict WHERE answer=?", row["id"])
+        ],
+        "decision": row["decision"] or "open",
+        "duplicate_of": row["dup_of"],
+    }
+
+
+def decide(project: Project, ids: Sequence[str], decision: str) -> int:
+    """Accept, reject or reopen rows by the beginning of their ids. Returns their number. Raises DataError for an unknown
+    one."""
+    if decision not in DECISIONS:
+        raise DataError(f'"{decision}" is no decision.', f"Known: {', '.join(DECISIONS)}")
+    found = [find_row(project, id)["id"] for id in ids]
+    with project.store.writing() as db:
+        kept = None if decision == "open" else decision
+        db.executemany("UPDATE answer SET decision=? WHERE id=?", [(kept, id) for id in found])
+    return len(found)
+
+
+def edit(project: Project, id: str, field: str, text: str) -> None:
+    """Change a question or an answer. What it was is kept; an answer's old words become the rejected side of a preference pair.
+
+    The row counts as accepted.
+    """
+    if field not in FIELDS:
+        raise DataError(f'"{field}" cannot be edited.', f"Known: {', '.join(FIELDS)}")
+    row, text, store = find_row(project, id), text.strip(), project.store
+    if not text:
+        raise DataError(f"the new {field} is empty.", "Reject the row instead.")
+    if text == row[field]:
+        return
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    with store.writing():
+        store.write(
+            "INSERT INTO edit (answer, field, before, after, at) VALUES (?,?,?,?,?)", row["id"], field, row[field], text, at
+        )
+        if field == "answer":
+            store.write("UPDATE answer SET text=?, decision='accepted' WHERE id=?", text, row["id"])
+            if row["turns"]:
+                turns = json.loads(row["turns"])
+                same = [number for number, turn in enumerate(turns) if turn["content"] == row["answer"]]
+                last = same[-1] if same else len(turns) - 1
+                turns[last]["content"] = text
+                store.write("UPDATE answer SET turns=? WHERE id=?", json.dumps(turns, ensure_ascii=False), row["id"])
+            else:
+                store.put("rejected", answer=row["id"], text=row["answer"], origin="edit")
+        else:
+            store.write("UPDATE question SET text=? WHERE id=?", text, row["question_id"])
+            store.write("UPDATE answer SET decision='accepted' WHERE id=?", row["id"])
+
+
+def quote_again(project: Project, id: str, quote: str) -> bool:
+    """Add a quote that a person marked. False where it does not stand in the chunk."""
+    row, store = find_row(project, id), project.store
+    proof = find_quote(project.text(row["text_sha"]), quote, row["start"], row["end"])
+    if proof.match == "none":
+        return False
+    ordinal = int(store.value("SELECT coalesce(max(ordinal), -1) + 1 FROM evidence WHERE answer=?", row["id"]))  # type: ignore[arg-type]
+    values = {"quote": quote, "start": proof.start, "end": proof.end, "match": proof.match}
+    store.put("evidence", answer=row["id"], ordinal=ordinal, **values)
+    return True
+
+
+def find_row(project: Project, id: str) -> Any:
+    """The current row whose id begins so. Raises DataError for none or several."""
+    rows = project.store.all(f"{ROWS} AND answer.id LIKE ?{ORDER}", f"{id}%")
+    if len(rows) != 1:
+        what = "no row" if not rows else f"{len(rows)} rows"
+        raise DataError(f'{what} begin with "{id}".', "luthier documents review NAME shows their ids.")
+    return rows[0]
