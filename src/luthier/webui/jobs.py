@@ -43,9 +43,9 @@ def start(verb: str, settings: Mapping[str, Any], *, waits: bool = True) -> Run:
     def launch(run: Run) -> int:
         run.clear_stop()  # one that an earlier job of this folder has followed
         job = job_file(run.folder)
-        job.parent.mkdir(parents=True, exist_ok=True)
-        job.touch(mode=0o600)
+        job.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # nobody else sees it, not even before chmod
         write_atomic(job, yaml_of({**settings, "output_dir": str(run.folder)}))
+        job.chmod(0o600)
         argv = [sys.executable, "-m", "luthier.webui.turn", verb, str(job), str(run.folder), "wait" if waits else "now"]
         with run.log_file.open("ab") as output:
             process = subprocess.Popen(
