@@ -19,9 +19,13 @@ VARIANTS = {
     "dora": {"finetuning_type": "lora", "use_dora": True},
     "pissa": {"finetuning_type": "lora", "pissa_init": True, "lora_rank": 4},
     "pissa exact": {"finetuning_type": "lora", "pissa_init": True, "pissa_iter": -1, "use_rslora": True, "lora_rank": 4},
+    "oft": {"finetuning_type": "oft", "oft_block_size": 8},
+    "oft by rank": {"finetuning_type": "oft", "oft_rank": 4, "oft_block_size": 0},
     "lora and norms": {"finetuning_type": "lora", "additional_target": ["norm", "embed_tokens"]},
 }
-LORA = [name for name, keys in VARIANTS.items() if keys["finetuning_type"] == "lora"]
+LORA = [name for name, keys in VARIANTS.items() if keys["finetuning_type"] in ("lora", "oft")]
+ADDED = ("lora", "oft_", "base_layer", "modules_to_save")
+"""Parts of the names of what adapters add."""
 
 
 def test_every_member_of_the_table_is_tested():
@@ -31,7 +35,7 @@ def test_every_member_of_the_table_is_tested():
 @pytest.mark.parametrize("name", VARIANTS)
 def test_attached_it_says_what_the_base_says(name):
     _, net = attach(**VARIANTS[name])
-    exact = not VARIANTS[name].get("pissa_init")  # PiSSA splits W into two float32 matrices
+    exact = "pissa" not in name and "oft" not in name  # W split into two matrices, or turned by an identity
     torch.testing.assert_close(logits(net), logits(make_tiny("qwen3")), rtol=0, atol=0 if exact else 1e-5)
 
 
@@ -88,7 +92,7 @@ def test_merged_it_says_the_same_and_is_a_plain_model(name):
     expected = logits(net)
     merged = adapter.merge(net)
     assert type(merged).__name__ == "Qwen3ForCausalLM"
-    assert not [key for key, _ in merged.named_parameters() if "lora" in key or "base_layer" in key or "modules_to_save" in key]
+    assert not [key for key, _ in merged.named_parameters() if any(word in key for word in ADDED)]
     torch.testing.assert_close(logits(merged), expected, rtol=0, atol=2e-5)
 
 
@@ -106,7 +110,7 @@ def test_merged_and_saved_it_loads_as_any_model(name, tmp_path):
 @pytest.mark.parametrize("name", LORA)
 def test_a_saved_lora_on_a_fresh_base_says_the_same(name, saved):
     folder, net = saved(**VARIANTS[name])
-    _, fresh = attach(adapter_name_or_path=[str(folder)])
+    _, fresh = attach(adapter_name_or_path=[str(folder)], finetuning_type=VARIANTS[name]["finetuning_type"])
     torch.testing.assert_close(logits(fresh), logits(net), rtol=0, atol=1e-5)
 
 
@@ -149,7 +153,7 @@ def test_a_checkpoint_of_another_model_is_refused(name, tmp_path):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_answering_attaches_without_anything_that_learns(name, saved):
     keys = VARIANTS[name]
-    if keys["finetuning_type"] == "lora":
+    if name in LORA:
         folder, _ = saved(**keys)
         keys = keys | {"adapter_name_or_path": [str(folder)]}
     from luthier.config import Config

@@ -24,11 +24,11 @@ def test_row(key: str):
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"finetuning_type": "oft"}, 'finetuning_type: "oft" is not built yet: OFT. Built: full, freeze, lora.'),
-        ({"quantization_bit": 4}, "quantization_bit: 4 is not built yet: quantised bases. Take the key out."),
+        ({"quantization_method": "hqq"}, 'quantization_method: "hqq" is not built yet: HQQ and EETQ bases. Built: bnb.'),
         (
-            {"report_to": "tensorboard,wandb"},
-            'report_to: "tensorboard,wandb" is not built yet: this tracker. Built: none, all, tensorboard.',
+            {"report_to": "tensorboard,comet_ml"},
+            'report_to: "tensorboard,comet_ml" is not built yet: this tracker. '
+            "Built: none, all, tensorboard, wandb, swanlab, mlflow.",
         ),
         ({"deepspeed": "ds.json"}, 'deepspeed: "ds.json" is not built yet: DeepSpeed. Take the key out.'),
     ],

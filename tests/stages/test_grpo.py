@@ -94,7 +94,7 @@ def test_loss_is_trls(batch, kind):
         _get_per_token_logps_and_entropies=lambda *_, **__: (pad(policy), torch.zeros(mask.shape), None),
         top_entropy_quantile=1.0,
         beta=0.04,
-        args=SimpleNamespace(use_bias_correction_kl=False, delta=None),
+        args=SimpleNamespace(use_bias_correction_kl=False, delta=None, steps_per_generation=1),
         importance_sampling_level="sequence" if kind == "gspo" else "token",
         loss_type="grpo" if kind == "gspo" else kind,
         epsilon_low=0.2,

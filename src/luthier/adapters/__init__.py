@@ -8,5 +8,6 @@ ADAPTERS = Registry(
         "full": "luthier.adapters.full:Full",
         "freeze": "luthier.adapters.freeze:Freeze",
         "lora": "luthier.adapters.lora:Lora",
+        "oft": "luthier.adapters.oft:Oft",
     },
 )

@@ -44,7 +44,7 @@ class Freeze(Full):
                 f"freeze_trainable_layers: {count} does not fit this model of {len(layers)} hidden layers.",
                 f"1 to {len(layers)} for the last layers, -1 to -{len(layers)} for the first.",
             )
-        chosen = layers[-count:] if count > 0 else layers[:-count]
+        chosen = spread(layers, abs(count)) if self.config.use_llama_pro else layers[-count:] if count > 0 else layers[:-count]
         parts = self.config.freeze_trainable_modules or ["all"]
         if "all" in parts:
             learning = list(chosen)
@@ -55,6 +55,20 @@ class Freeze(Full):
         extra = self.config.freeze_extra_modules or []
         _require("freeze_extra_modules", extra, outside)
         return learning + [outside[name] for name in extra]
+
+
+def spread(layers: nn.ModuleList, count: int) -> list[nn.Module]:
+    """LLaMA-Pro's new blocks: the last of each of `count` equal stretches (models/expand.py puts them there).
+
+    >>> # 10 layers, 2 new: 0 1 2 3 [4] 5 6 7 8 [9]
+    """
+    if len(layers) % count:
+        raise ConfigError(
+            f"use_llama_pro: {len(layers)} layers do not divide into {count} (freeze_trainable_layers) equal stretches.",
+            "Set freeze_trainable_layers to the number of blocks that the model was expanded by.",
+        )
+    stride = len(layers) // count
+    return [layers[place] for place in range(stride - 1, len(layers), stride)]
 
 
 def hidden_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luthier.adapters.fit import WEIGHTS, check_fits
+from luthier.adapters.freeze import hidden_layers, spread
 from luthier.adapters.targets import find_targets
 from luthier.errors import CheckpointError, ConfigError, ModelError
 from luthier.hub import resolve_adapter
@@ -115,6 +116,7 @@ class Lora:
             lora_alpha=config.lora_alpha or 2 * config.lora_rank,
             lora_dropout=config.lora_dropout,
             target_modules=find_targets(model, config.lora_target),
+            layers_to_transform=_new_layers(model, config) if config.use_llama_pro else None,
             modules_to_save=config.additional_target,
             use_rslora=config.use_rslora,
             use_dora=config.use_dora,
@@ -158,6 +160,13 @@ class Lora:
         return str(Path(name).expanduser().absolute()) if Path(name).expanduser().is_dir() else name
 
 
+def _new_layers(model: PreTrainedModel, config: Config) -> list[int]:
+    """Numbers of the layers that LLaMA-Pro added: they alone get an adapter."""
+    _, layers = hidden_layers(model)
+    new = {id(layer) for layer in spread(layers, abs(config.freeze_trainable_layers))}
+    return [number for number, layer in enumerate(layers) if id(layer) in new]
+
+
 def _use_lean_layers(settings: LoraConfig, model: PreTrainedModel) -> None:
     from torch import nn
 
@@ -172,5 +181,5 @@ def _set_dtype(net: PeftModel, bfloat16: bool) -> None:
 
     dtype = torch.bfloat16 if bfloat16 and next(net.get_base_model().parameters()).dtype == torch.bfloat16 else torch.float32
     for name, parameter in net.named_parameters():
-        if "lora_" in name or "modules_to_save" in name:
+        if "lora_" in name or "oft_" in name or "modules_to_save" in name:
             parameter.data = parameter.data.to(dtype)

@@ -280,6 +280,12 @@ RULES = (
         "freeze_trainable_layers: 0 trains nothing; give a number of layers, negative for the first ones.",
     ),
     Rule(
+        "random weights have no bits to spare",
+        ("train_from_scratch", "quantization_bit"),
+        lambda c: c.train_from_scratch and c.quantization_bit is not None,
+        "train_from_scratch has no weights to quantise.",
+    ),
+    Rule(
         "random weights and an adapter",
         ("train_from_scratch", "finetuning_type"),
         lambda c: c.do_train and c.train_from_scratch and c.finetuning_type != "full",
@@ -291,6 +297,12 @@ RULES = (
         ("quantization_bit", "finetuning_type"),
         lambda c: c.do_train and c.quantization_bit is not None and c.finetuning_type not in ("lora", "oft"),
         "a quantised base cannot be trained itself: set finetuning_type: lora.",
+    ),
+    Rule(
+        "adapters are merged into full weights",
+        ("quantization_bit", "export_dir"),
+        lambda c: c.quantization_bit is not None and c.export_dir is not None,
+        "an adapter is merged into the full-precision base: take quantization_bit out of the export.",
     ),
     Rule(
         "quantised bases take one adapter",
@@ -311,10 +323,28 @@ RULES = (
         "quantization_device_map: auto is for inference only.",
     ),
     Rule(
+        "PiSSA needs full weights",
+        ("pissa_init", "quantization_bit"),
+        lambda c: c.pissa_init and c.quantization_bit is not None,
+        "pissa_init splits the weights, which a quantised base cannot hold: use plain LoRA.",
+    ),
+    Rule(
         "PiSSA changes the base",
         ("pissa_init", "stage"),
         lambda c: c.pissa_init and c.stage == "ppo",
         "pissa_init changes the base weights, which this stage needs as its reference.",
+    ),
+    Rule(
+        "one size of rotations",
+        ("oft_rank", "oft_block_size"),
+        lambda c: c.finetuning_type == "oft" and c.oft_rank > 0 and c.oft_block_size > 0 and _is_set(c, "oft_block_size"),
+        "oft_rank and oft_block_size say the same: keep one (oft_block_size: 0 with oft_rank).",
+    ),
+    Rule(
+        "rotations have a size",
+        ("oft_rank", "oft_block_size"),
+        lambda c: c.finetuning_type == "oft" and not c.oft_rank and not c.oft_block_size,
+        "oft_rank and oft_block_size are both 0: set one.",
     ),
     Rule(
         "full tuning has no new blocks",
@@ -325,15 +355,31 @@ RULES = (
     # optimizers and schedules
     Rule(
         "one low-memory optimizer",
-        ("use_galore", "use_apollo", "use_badam"),
-        lambda c: c.use_galore + c.use_apollo + c.use_badam > 1,
-        "keep one of use_galore, use_apollo and use_badam.",
+        ("use_galore", "use_apollo", "use_badam", "use_muon"),
+        lambda c: c.use_galore + c.use_apollo + c.use_badam + c.use_muon > 1,
+        "keep one of use_galore, use_apollo, use_badam and use_muon.",
     ),
     Rule(
         "low-memory optimizers are for full tuning",
         ("use_galore", "use_apollo", "use_badam", "finetuning_type"),
         lambda c: c.finetuning_type == "lora" and (c.use_galore or c.use_apollo or c.use_badam),
         "GaLore, APOLLO and BAdam save the memory of full tuning; with lora there is none to save.",
+    ),
+    Rule(
+        "projections are AdamW's",
+        ("optim", "use_galore", "use_apollo", "use_badam", "use_muon"),
+        lambda c: (
+            _is_set(c, "optim")
+            and not str(c.optim).startswith("adamw_torch")
+            and (c.use_galore or c.use_apollo or c.use_badam or c.use_muon)
+        ),
+        "GaLore, APOLLO, BAdam and Muon bring their own AdamW: take optim out.",
+    ),
+    Rule(
+        "a plateau is seen in an evaluation",
+        ("lr_scheduler_type", "eval_strategy"),
+        lambda c: c.do_train and c.lr_scheduler_type == "reduce_lr_on_plateau" and c.eval_strategy == "no",
+        "reduce_lr_on_plateau follows eval_loss: set eval_strategy: steps or epoch.",
     ),
     Rule(
         "one warm-up",
@@ -371,8 +417,8 @@ RULES = (
     Rule(
         "GRPO has a reward",
         ("stage", "reward_funcs"),
-        lambda c: c.stage == "grpo" and not c.reward_funcs,
-        "stage grpo needs reward_funcs: exact_answer, format, tool_call, length, or your own file.py:function.",
+        lambda c: c.stage == "grpo" and not c.reward_funcs and c.reward_model is None,
+        "stage grpo needs reward_model, or reward_funcs: exact_answer, format, tool_call, length, or your own file.py:function.",
     ),
     Rule(
         "rewards are not evaluated",
@@ -447,8 +493,8 @@ RULES = (
     Rule(
         "PPO has a reward",
         ("stage", "reward_model"),
-        lambda c: c.stage == "ppo" and c.reward_model is None,
-        "stage ppo needs reward_model.",
+        lambda c: c.stage == "ppo" and c.reward_model is None and not c.reward_funcs,
+        "stage ppo needs reward_model, or reward_funcs.",
     ),
     Rule(
         "reward adapters need lora",

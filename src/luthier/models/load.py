@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
 from luthier.hub import resolve_model
+from luthier.models.quantize import quantization
+from luthier.models.rope import scale_rope
 from luthier.models.weights import check_weights, first_line, weight_bytes
 from luthier.runtime.quiet import quiet_transformers
 
@@ -54,9 +56,11 @@ def load_config_of_model(config: Config, folder: Path | None = None) -> Pretrain
             "If the model is new: pip install -U transformers",
         )
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code, local_files_only=True)
+        loaded = AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code, local_files_only=True)
     except (ValueError, OSError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{folder}/config.json cannot be used: {first_line(error)}") from error
+    scale_rope(config, loaded)
+    return loaded
 
 
 def load_model(
@@ -69,6 +73,7 @@ def load_model(
     folder = resolve_model(_name(config), config)
     model_config = load_config_of_model(config, folder)
     _require_causal(folder, model_config)
+    quantization(config, model_config, dtype)  # refuses early what cannot be done
     build = _from_scratch if config.train_from_scratch else _from_files
     model = build(config, folder, model_config, device, dtype)
     return model.train(for_training)
@@ -85,6 +90,8 @@ def _from_files(config: Config, folder: Path, model_config: PretrainedConfig, de
     from transformers import AutoModelForCausalLM
 
     safe = check_weights(folder, allow_pickle=config.trust_remote_code)
+    bits = quantization(config, model_config, dtype)
+    whole = {"": device} if bits is not None or str(device) != "cpu" else None
     try:
         with quiet_transformers(bars=weight_bytes(folder) > LONG_LOAD):
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -95,7 +102,8 @@ def _from_files(config: Config, folder: Path, model_config: PretrainedConfig, de
                 weights_only=True,
                 trust_remote_code=config.trust_remote_code,
                 attn_implementation=_attention(config),
-                device_map=None if str(device) == "cpu" else {"": device},
+                device_map=whole,
+                quantization_config=bits,
                 local_files_only=True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # told below, with both shapes

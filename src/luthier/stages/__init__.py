@@ -10,6 +10,7 @@ STAGES = Registry(
         "dpo": "luthier.stages.dpo:DirectPreference",
         "kto": "luthier.stages.kto:KahnemanTversky",
         "grpo": "luthier.stages.grpo:GroupRelative",
+        "ppo": "luthier.stages.ppo:ProximalPolicy",
         "kd": "luthier.stages.distill:Distillation",
         "sft": "luthier.stages.sft:SupervisedFineTuning",
     },

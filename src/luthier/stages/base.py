@@ -54,6 +54,14 @@ class Stage(Protocol):
         """The metrics as they are logged, given their means: the place for those that are made of other means."""
         ...
 
+    def state(self) -> dict[str, float]:
+        """What the next step depends on besides weights and data; saved with checkpoints."""
+        ...
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """The inverse of state."""
+        ...
+
 
 class StageDefaults:
     """What most stages are: the loss of a micro-batch depends on nothing outside it."""
@@ -70,3 +78,9 @@ class StageDefaults:
 
     def finish_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
         return dict(means)
+
+    def state(self) -> dict[str, float]:
+        return {}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        pass

@@ -54,4 +54,4 @@ class RewardModelling(StageDefaults):
 def end_scores(scorer: Scorer, batch: Batch) -> Tensor:
     """The head's number at the last token of each segment, shape (S,) float32."""
     ends_S = torch.tensor(batch.segment_lengths, device=batch.input_ids.device).cumsum(0) - 1
-    return scorer.values(batch)[ends_S]
+    return scorer.head(scorer.hidden(batch)[ends_S])

@@ -148,6 +148,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
         parameter = parameters[name]
         stays = key == "step" and not optimizer.defaults.get("fused")
         optimizer.state[parameter][key] = tensor.clone() if stays else tensor.to(parameter.device, copy=True)
+    if resumed := getattr(optimizer, "resumed", None):  # an optimizer that has more to set right than its tensors
+        resumed()
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:

@@ -27,7 +27,7 @@ from luthier.trainer.evaluation import add_sums, evaluate, looked_ahead
 from luthier.trainer.memory import is_out_of_memory, peak_memory_bytes
 from luthier.trainer.optimizers import make_optimizer
 from luthier.trainer.parallel import Parallel
-from luthier.trainer.schedules import make_schedule
+from luthier.trainer.schedules import Plateau, make_schedule
 
 if TYPE_CHECKING:
     from luthier.adapters.base import Adapter
@@ -287,6 +287,8 @@ class Trainer:
             if better:
                 self.progress.best_metric, self.progress.best_step = value, self.progress.step
             self._evaluations_without_gain = 0 if better else self._evaluations_without_gain + 1
+            if isinstance(self.schedule, Plateau):
+                self.schedule.evaluated(-self._sign * value)
         self._log(
             {key: value for key, value in metrics.items() if key != "eval_runtime"} | {"eval_runtime": metrics["eval_runtime"]}
         )
@@ -380,6 +382,7 @@ class Trainer:
                     "progress": asdict(self.progress),
                     "schedule": self.schedule.state_dict(),
                     "scaler": self._scaler.state_dict(),
+                    "stage": self.stage.state(),
                     "window": asdict(self._window),
                     "evaluations_without_gain": self._evaluations_without_gain,
                     "elapsed_s": self._elapsed(),
@@ -408,6 +411,7 @@ class Trainer:
         for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr()):
             group["lr"] = rate
         self._scaler.load_state_dict(state["scaler"])
+        self.stage.restore(state.get("stage", {}))
         for name, value in state["progress"].items():
             setattr(self.progress, name, value)
         self._window = Window(**state["window"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from luthier.config import Config
 from luthier.errors import ConfigError
@@ -19,6 +19,18 @@ def warmup_steps(config: Config, total_steps: int) -> int:
     return math.ceil(total_steps * share)
 
 
+class Plateau(ReduceLROnPlateau):
+    """Lowers the learning rate where evaluations no longer improve. step() is silent: what counts is `evaluated`."""
+
+    def step(self, metrics: float | None = None, epoch: int | None = None) -> None:
+        if metrics is not None:
+            super().step(metrics)
+
+    def evaluated(self, value: float) -> None:
+        """value: the metric of the best model, turned so that lower is better."""
+        self.step(value)
+
+
 def make_schedule(optimizer: Optimizer, config: Config, total_steps: int) -> LRScheduler:
     """total_steps: optimizer steps of the whole training. Raises ConfigError for a schedule that cannot be made."""
     from transformers import get_scheduler
@@ -28,6 +40,8 @@ def make_schedule(optimizer: Optimizer, config: Config, total_steps: int) -> LRS
     name = config.lr_scheduler_type
     if name == "warmup_stable_decay" and "num_decay_steps" not in options:
         options["num_decay_steps"] = max(1, (total_steps - warmup) // 3)
+    if name == "reduce_lr_on_plateau":
+        return Plateau(optimizer, **options)
     try:
         return get_scheduler(
             name, optimizer, num_warmup_steps=warmup, num_training_steps=total_steps, scheduler_specific_kwargs=options

@@ -11,6 +11,7 @@ from luthier.batches.loader import EvaluationLoader
 from luthier.batches.mismatched import Mismatched
 from luthier.errors import ModelError
 from luthier.models.dropout import disable_dropout
+from luthier.models.heads import ModelWithHead
 from luthier.models.load import load_model
 from luthier.models.reference import BaseReference, CachedReference, ModelReference, Reference
 from luthier.models.score import Scorer
@@ -70,7 +71,8 @@ def set_reference(
             config, config.teacher_model, config.teacher_model_adapters, None, device=device, dtype=precision.param_dtype
         )
         return _second(scorer, teacher)
-    if config.ref_model is None and config.finetuning_type in WITH_BASE:
+    adapted = net.model if isinstance(net, ModelWithHead) else net
+    if config.ref_model is None and config.finetuning_type in WITH_BASE and hasattr(adapted, "peft_config"):
         if config.adapter_name_or_path and not config.create_new_adapter:
             logger.warning(
                 "the reference is %s without %s. To compare with the adapter as it is now, set create_new_adapter: true.",

@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luthier.adapters import ADAPTERS
 from luthier.batches.loader import EvaluationLoader
 from luthier.batches.store import EncodedStore, EncodedSubset
 from luthier.config import Config
@@ -29,6 +28,7 @@ from luthier.trainer import evaluation
 from luthier.trainer.parallel import Parallel
 from luthier.workflows.answering import load_words, settle
 from luthier.workflows.encode import encode_dataset
+from luthier.workflows.equip import make_adapter, set_reference
 from luthier.workflows.folders import output_folder
 from luthier.workflows.train import datasets, evaluation_sets
 
@@ -76,8 +76,11 @@ def _evaluate(config: Config, run: Run, device: Device, parallel: Parallel) -> d
         parallel.barrier()
 
     net: nn.Module = load_model(config, device=device.torch, dtype=precision.param_dtype)
-    if config.adapter_name_or_path:
-        net = ADAPTERS[config.finetuning_type](config).attach(net, trainable=False)
+    adapter = make_adapter(config, stage)
+    if config.adapter_name_or_path or stage.needs_head:
+        net = adapter.attach(net, trainable=False)
+    scorer = Scorer(net)
+    set_reference(config, stage, scorer, adapter, net, device=device.torch, precision=precision)
     if parallel.is_main:
         run.start()
     samples = sum(map(len, stores.values()))
@@ -87,7 +90,7 @@ def _evaluate(config: Config, run: Run, device: Device, parallel: Parallel) -> d
         opened: list[Any] = []
         metrics: dict[str, Any] = evaluation.evaluate(
             stage,
-            Scorer(net),
+            scorer,
             {name: EvaluationLoader(store) for name, store in stores.items()},
             parallel=parallel,
             precision=precision,

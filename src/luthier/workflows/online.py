@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,23 +22,23 @@ from luthier.engines.base import Sampling
 from luthier.engines.hf import HFEngine
 from luthier.models.dropout import disable_dropout
 from luthier.stages.grpo import group_advantages
-from luthier.stages.rewards.base import RewardFunction, ask, find_reward
+from luthier.stages.ppo import estimate_advantages, token_rewards, whitened
 from luthier.stages.sft import segment_of
 from luthier.types import Encoded, Prompt, Turn
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
     from luthier.batches.views import Tokens
     from luthier.models.score import Scorer
     from luthier.runtime.precision import Precision
+    from luthier.stages.base import Stage
     from luthier.templates.base import Template
+    from luthier.types import Batch
+    from luthier.workflows.rewarding import Rewards
 
 logger = logging.getLogger(__name__)
-
-ONLINE = ("grpo",)
-"""Stages that learn from answers drawn on the way."""
 
 SHOWN = 300
 """Characters of an answer that is shown as the training goes on."""
@@ -54,36 +54,16 @@ class Answer:
     finished: bool
 
 
-class Rewards:
-    """The functions of reward_funcs with their weights. Made before anything is loaded, so that a wrong name ends the run early."""
-
-    def __init__(self, config: Config):
-        names = config.reward_funcs or []
-        self._functions: list[tuple[str, RewardFunction]] = [(name, find_reward(name)) for name in names]
-        self._weights = config.reward_weights or [1.0] * len(names)
-
-    def __call__(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> tuple[np.ndarray, dict[str, float]]:
-        """The weighted sum of each answer, (answers,) float64, and the mean of each function by "rewards/<name>"."""
-        asked = [[{"role": m.role, "content": m.content} for m in prompt.conversation.messages] for prompt in prompts]
-        keys = sorted({key for prompt in prompts for key in prompt.columns} - {"prompts", "completions", "reference"})
-        columns: dict[str, list[Any]] = {key: [prompt.columns.get(key) for prompt in prompts] for key in keys}
-        columns["reference"] = [prompt.reference for prompt in prompts]
-        texts = [answer.text for answer in answers]
-        total, means = np.zeros(len(answers)), {}
-        for (name, function), weight in zip(self._functions, self._weights):
-            rewards = np.array(ask(function, name, asked, texts, columns))
-            total += weight * rewards
-            means[f"rewards/{name.rpartition(':')[2]}"] = float(rewards.mean())
-        return total, means
-
-
 class Player:
-    """Plays one step of GRPO: num_generations answers to each prompt, judged against one another."""
+    """Draws answers from the model and has them judged; what a stage makes of that is its subclass's."""
+
+    num_answers = 1
 
     def __init__(
         self,
         config: Config,
         *,
+        stage: Stage,
         data: Tokens,
         rewards: Rewards,
         scorer: Scorer,
@@ -93,34 +73,33 @@ class Player:
         precision: Precision,
         device: torch.device,
     ):
-        self._config, self._data, self._rewards, self._scorer = config, data, rewards, scorer
+        self._config, self._stage, self._data, self._rewards, self._scorer = config, stage, data, rewards, scorer
         self._precision, self._device = precision, device
         self._stop = template.stop_token_ids[0]
-        self._engine = HFEngine(net, tokenizer, template.stop_token_ids)
+        self._engine = HFEngine(getattr(net, "model", net) if stage.needs_head else net, tokenizer, template.stop_token_ids)
         self._prompts = list(read_samples(config, wants=Prompt))
         if largest := disable_dropout(net):
             logger.warning("dropout (%g) is off: answers are drawn and learned by the same network.", largest)
 
     def __call__(self, chosen: np.ndarray, step: int) -> Round:
-        config, count = self._config, self._config.num_generations
-        asked = np.repeat(chosen, count)
+        asked = np.repeat(chosen, self.num_answers)
         answers = self._draw(asked, step)
-        total, means = self._rewards([self._prompts[int(self._data.rows[number])] for number in asked], answers)
-        advantages = group_advantages(total, count, scaled=config.grpo_loss != "dr_grpo")
-        encoded = [
-            Encoded(segments=(segment_of([Turn(prompt=answer.prompt, answer=answer.tokens)]),), value=float(value))
-            for answer, value in zip(answers, advantages)
-        ]
-        rollouts = Rollouts(encoded)
-        if config.num_iterations > 1:
-            rollouts.notes["old_logps"] = self._said(rollouts)
-        self._show(step, answers, total)
-        everything = np.arange(len(rollouts))
-        return Round(
-            rollouts=rollouts,
-            updates=[everything] * config.num_iterations,
-            metrics=_metrics(answers, total.reshape(-1, count), means),
+        rollouts = Rollouts(
+            [Encoded(segments=(segment_of([Turn(prompt=answer.prompt, answer=answer.tokens)]),)) for answer in answers]
         )
+        prompts = [self._prompts[int(self._data.rows[number])] for number in asked]
+        total, means = self._rewards(prompts, answers, rollouts)
+        self._show(step, answers, total)
+        metrics = _metrics(answers, total, means) | self._judge(rollouts, total)
+        return Round(rollouts=rollouts, updates=self._updates(len(rollouts), step), metrics=metrics)
+
+    def _judge(self, rollouts: Rollouts, total: np.ndarray) -> dict[str, tuple[float, float]]:
+        """Write advantages into rollouts, and return metrics. total: (rollouts,) rewards."""
+        raise NotImplementedError
+
+    def _updates(self, count: int, step: int) -> list[np.ndarray]:
+        """The rollouts of each optimizer update."""
+        raise NotImplementedError
 
     def _draw(self, asked: np.ndarray, step: int) -> list[Answer]:
         prompts = [tuple(int(id) for id in self._data.segments(int(number))[0].input_ids) for number in asked]
@@ -136,22 +115,79 @@ class Player:
         return [answers[place] for place in range(len(prompts))]
 
     @torch.no_grad()
-    def _said(self, rollouts: Rollouts) -> list[np.ndarray]:
-        """The log-probabilities of the answers' tokens now, before the first update."""
-        longest = int(rollouts.lengths.max())
-        budget = self._config.micro_batch_tokens or max(longest, 4096)
-        found: dict[int, np.ndarray] = {}
-        for number in range(len(rollouts)):  # one by one: what is noted must not depend on how micro-batches are cut
-            (batch,) = rollouts.batches(np.array([number]), budget, self._device)
+    def _noted(self, rollouts: Rollouts, say: Callable[[Batch], Tensor]) -> list[np.ndarray]:
+        """What `say` says of the answers' tokens now, before the first update; one answer at a time, so that it does not
+        depend on how micro-batches are cut."""
+        notes = []
+        for number in range(len(rollouts)):
+            (batch,) = rollouts.batches(np.array([number]), int(rollouts.lengths.max()), self._device)
             with self._precision.context():
-                found[number] = self._scorer(batch)[0].float().cpu().numpy()
-        return [found[number] for number in range(len(rollouts))]
+                notes.append(say(batch).float().cpu().numpy())
+        return notes
 
     def _show(self, step: int, answers: Sequence[Answer], total: np.ndarray) -> None:
         every = max(1, int(self._config.logging_steps))
         if step % every == 0:
             best = int(total.argmax())
             logger.info("step %d, reward %.3g: %s", step + 1, total[best], answers[best].text[:SHOWN].replace("\n", " "))
+
+
+class GroupPlayer(Player):
+    """GRPO: num_generations answers to each prompt, judged against one another."""
+
+    def __init__(self, config: Config, **parts: Any):
+        super().__init__(config, **parts)
+        self.num_answers = config.num_generations
+
+    def _judge(self, rollouts: Rollouts, total: np.ndarray) -> dict[str, tuple[float, float]]:
+        count = self.num_answers
+        rollouts.values = group_advantages(total, count, scaled=self._config.grpo_loss != "dr_grpo")
+        if self._config.num_iterations > 1:
+            rollouts.notes["old_logps"] = self._noted(rollouts, lambda batch: self._scorer(batch)[0])
+        spread = total.reshape(-1, count).std(1, ddof=1)
+        return {
+            "reward_std": (float(spread.sum()), float(len(spread))),
+            "frac_reward_zero_std": (float((spread == 0).sum()), float(len(spread))),
+        }
+
+    def _updates(self, count: int, step: int) -> list[np.ndarray]:
+        return [np.arange(count)] * self._config.num_iterations
+
+
+class ProximalPlayer(Player):
+    """PPO: one answer to each prompt, rewarded at its end and for staying near the reference at each token."""
+
+    def _judge(self, rollouts: Rollouts, total: np.ndarray) -> dict[str, tuple[float, float]]:
+        config, stage, scorer = self._config, self._stage, self._scorer
+        old = self._noted(rollouts, lambda batch: scorer(batch)[0])
+        reference = self._noted(rollouts, lambda batch: scorer.reference(batch))
+        values = self._noted(rollouts, lambda batch: scorer.head(scorer.hidden(batch)[batch.positions]))
+        scores = whitened([total])[0] if config.ppo_score_norm else total
+        rewards = [token_rewards(o, r, float(s), stage.kl_weight) for o, r, s in zip(old, reference, scores)]
+        if config.ppo_whiten_rewards:
+            rewards = whitened(rewards, centred=False)
+        advantages = [estimate_advantages(r, v) for r, v in zip(rewards, values)]
+        rollouts.notes |= {
+            "old_logps": old,
+            "old_values": values,
+            "advantages": whitened(advantages),
+            "returns": [a + v for a, v in zip(advantages, values)],
+        }
+        kl = float(np.mean([(o - r).sum() for o, r in zip(old, reference)]))
+        weight = stage.kl_weight
+        stage.follow(kl, len(old))
+        return {"kl": (kl * len(old), float(len(old))), "kl_weight": (weight, 1.0)}
+
+    def _updates(self, count: int, step: int) -> list[np.ndarray]:
+        """ppo_epochs times all answers, in an order of its own each time, in ppo_buffer_size parts."""
+        config = self._config
+        draw = np.random.Generator(np.random.PCG64([config.seed, step]))
+        orders = [draw.permutation(count) for _ in range(config.ppo_epochs)]
+        return [part for order in orders for part in np.array_split(order, min(config.ppo_buffer_size, count))]
+
+
+PLAYERS = {"grpo": GroupPlayer, "ppo": ProximalPlayer}
+"""Stages that learn from answers drawn on the way."""
 
 
 def sampling_of(config: Config, seed: int) -> Sampling:
@@ -165,14 +201,11 @@ def _seed(*numbers: int) -> int:
     return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest())
 
 
-def _metrics(answers: Sequence[Answer], groups: np.ndarray, means: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    """groups: (prompts, answers of each) rewards."""
-    spread = groups.std(1, ddof=1)
+def _metrics(answers: Sequence[Answer], total: np.ndarray, means: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    count = float(len(answers))
     return {
-        "reward": (float(groups.sum()), float(groups.size)),
-        "reward_std": (float(spread.sum()), float(len(spread))),
-        "frac_reward_zero_std": (float((spread == 0).sum()), float(len(spread))),
-        "completions/mean_length": (float(sum(len(answer.tokens) for answer in answers)), float(len(answers))),
-        "completions/clipped_ratio": (float(sum(not answer.finished for answer in answers)), float(len(answers))),
+        "reward": (float(total.sum()), count),
+        "completions/mean_length": (float(sum(len(answer.tokens) for answer in answers)), count),
+        "completions/clipped_ratio": (float(sum(not answer.finished for answer in answers)), count),
         **{name: (mean, 1.0) for name, mean in means.items()},
     }

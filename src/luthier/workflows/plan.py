@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import psutil
 import torch
 
 from luthier.adapters import ADAPTERS
+from luthier.adapters.targets import linear_layers
 from luthier.models.load import load_config_of_model
 from luthier.models.logps import CHUNK_BYTES
 from luthier.planner.footprint import Footprint, measure
@@ -80,7 +82,20 @@ def footprint_of(config: Config, model_config: PretrainedConfig, dtype: torch.dt
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         model = AutoModelForCausalLM.from_config(model_config, dtype=dtype, trust_remote_code=config.trust_remote_code)
         net = ADAPTERS[config.finetuning_type](fresh).attach(model)
-    return measure(net)
+    footprint = measure(net)
+    return replace(footprint, weight_bytes=_quantised_bytes(model, config, footprint.weight_bytes))
+
+
+QUANTISED_BYTES = {4: 0.52, 8: 1.0}
+"""Bytes a weight of a bitsandbytes base takes: half a byte and its scale (double quantisation), or one byte."""
+
+
+def _quantised_bytes(model: torch.nn.Module, config: Config, full: int) -> int:
+    """Linear layers but the head take fewer bytes in a quantised base; embeddings and norms stay as they are."""
+    if config.quantization_bit not in QUANTISED_BYTES:
+        return full
+    weights = [layer.weight for layer in linear_layers(model).values()]
+    return int(full + sum(w.numel() * (QUANTISED_BYTES[config.quantization_bit] - w.element_size()) for w in weights))
 
 
 def library_bytes(kind: str, held_bytes: int) -> int:

@@ -39,8 +39,9 @@ from luthier.workflows.announce import announce, show_first_sample
 from luthier.workflows.encode import encode_dataset
 from luthier.workflows.equip import as_learned, cache_reference, make_adapter, set_reference
 from luthier.workflows.keep import save_final, saver
-from luthier.workflows.online import ONLINE, Player, Rewards
+from luthier.workflows.online import PLAYERS
 from luthier.workflows.plan import plan_training
+from luthier.workflows.rewarding import Rewards, load_reward_model
 from luthier.workflows.stream import Stream, open_stream
 
 if TYPE_CHECKING:
@@ -50,10 +51,16 @@ logger = logging.getLogger(__name__)
 
 NUMBERS = (
     "stage", "finetuning_type", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_ratio",
-    "warmup_steps", "weight_decay", "optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon",
+    "warmup_steps", "weight_decay", "optim", "optim_args", "use_galore",
+    "galore_target", "galore_rank", "galore_update_interval", "galore_scale", "galore_proj_type", "use_apollo", "use_badam",
+    "apollo_rank", "apollo_scale", "badam_switch_mode", "badam_switch_interval", "badam_start_block", "use_muon",
+    "adam_beta1", "adam_beta2", "adam_epsilon",
     "max_grad_norm", "seed", "data_seed", "disable_shuffling", "lora_rank", "lora_alpha", "lora_dropout",
-    "lora_target", "use_rslora", "use_dora", "pissa_init", "loraplus_lr_ratio", "freeze_trainable_layers",
+    "lora_target", "oft_rank", "oft_block_size", "rope_scaling", "use_llama_pro", "use_rslora", "use_dora",
+    "pissa_init", "loraplus_lr_ratio", "freeze_trainable_layers",
     "freeze_trainable_modules", "neftune_noise_alpha", "label_smoothing_factor", "val_size",
+    "quantization_bit", "quantization_type", "double_quantization", "reward_model", "reward_model_adapters", "ppo_target",
+    "reward_model_type", "ppo_buffer_size", "ppo_epochs", "ppo_score_norm", "ppo_whiten_rewards",
     "pref_loss", "pref_loss_weights", "pref_beta", "pref_ftx", "pref_bco_weight", "dpo_label_smoothing", "ld_alpha",
     "num_generations", "num_iterations", "grpo_loss", "grpo_beta", "grpo_epsilon", "grpo_epsilon_high", "reward_funcs",
     "reward_weights", "max_new_tokens", "temperature", "top_p", "top_k", "teacher_model", "kd_alpha", "kd_beta",
@@ -95,7 +102,7 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
         making = config if parallel.is_main else config.model_copy(update={"overwrite_cache": False})
         return encode_dataset(making, names, stage, template, tokenizer, part=part)
 
-    rewards = Rewards(config)
+    rewards, callbacks = Rewards(config), make_callbacks(config, run)  # what is missing is said before anything is loaded
 
     if not parallel.is_main:
         parallel.barrier()  # rank 0 fills the token cache, the others read it
@@ -109,9 +116,12 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
     scorer = Scorer(net, neftune_alpha=config.neftune_noise_alpha)
     reference_bytes = set_reference(config, stage, scorer, adapter, net, device=device.torch, precision=precision)
     loader = make_loader(config, data, parallel.world_size)
-    if config.stage in ONLINE:
-        player = Player(
+    if config.stage in PLAYERS:
+        decode = tokenizer.decode
+        rewards.model = load_reward_model(config, decode, device=device.torch, precision=precision)
+        player = PLAYERS[config.stage](
             config,
+            stage=stage,
             data=data,
             rewards=rewards,
             scorer=scorer,
@@ -154,7 +164,7 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
             loader=loader,
             evaluations={name: EvaluationLoader(store) for name, store in held_out.items()},
             run=run,
-            callbacks=make_callbacks(config, run),
+            callbacks=callbacks,
             parallel=parallel,
             precision=precision,
             micro_batch_tokens=plan.micro_batch_tokens,
@@ -199,6 +209,8 @@ def evaluation_sets(config: Config, encode: Callable[..., EncodedStore]) -> dict
 def make_loader(config: Config, data: Tokens | Stream, world_size: int) -> Loader | StreamLoader:
     """Batches as the user counts them: per_device_train_batch_size x gradient_accumulation_steps x devices a step."""
     samples_per_step = config.per_device_train_batch_size * config.gradient_accumulation_steps * world_size
+    if config.stage == "ppo":
+        samples_per_step *= config.ppo_buffer_size
     if isinstance(data, Stream):
         return data.loader(lambda window: arranged(config, window), samples_per_step)
     store, units = arranged(config, data)

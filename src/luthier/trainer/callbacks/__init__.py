@@ -19,6 +19,9 @@ CALLBACKS = Registry(
     {
         "progress_bar": "luthier.trainer.callbacks.progress_bar:ProgressBar",
         "tensorboard": "luthier.trainer.callbacks.tensorboard:TensorBoard",
+        "wandb": "luthier.trainer.callbacks.wandb:WeightsAndBiases",
+        "swanlab": "luthier.trainer.callbacks.swanlab:SwanLab",
+        "mlflow": "luthier.trainer.callbacks.mlflow:MLflow",
         "plot": "luthier.trainer.callbacks.plot:Plot",
         "reading": "luthier.trainer.callbacks.reading:CurveReading",
         "model_card": "luthier.trainer.callbacks.model_card:ModelCard",

@@ -1,0 +1,206 @@
+"""GRPO and PPO as trainings: the reward of a tiny model rises, resuming changes no bit, and PPO's formulas by hand."""
+
+import numpy as np
+import pytest
+import torch
+from tests.conftest import make_tiny
+from tests.stages.bench import CPU, FLOAT32, rows, segment
+
+from luthier.batches.loader import Loader
+from luthier.batches.rollouts import RolloutLoader, Rollouts
+from luthier.batches.store import write_store
+from luthier.config import Config
+from luthier.models.score import Scorer
+from luthier.models.tokenizer import load_tokenizer
+from luthier.runs import Run
+from luthier.stages import STAGES
+from luthier.stages.ppo import estimate_advantages, token_rewards, whitened
+from luthier.stages.prompts import encode_prompts
+from luthier.templates import find_template
+from luthier.trainer.callbacks.base import Callback
+from luthier.trainer.checkpoint import newest
+from luthier.trainer.loop import Trainer
+from luthier.trainer.parallel import Parallel
+from luthier.types import Conversation, Encoded, Message, Prompt
+from luthier.workflows import online
+from luthier.workflows.equip import make_adapter, set_reference
+
+WORDS = ("one", "two", "three", "four", "five", "six")
+PROMPTS = [Prompt(conversation=Conversation(messages=(Message(role="user", content=word),))) for word in WORDS * 6]
+RIGHT = 500
+"""Tokens below this number are rewarded."""
+
+
+def small_numbers(prompts, answers, rollouts):
+    """The share of small tokens, times 20: PPO's pull to the reference costs 0.2 a nat, and these answers lie 10 nats away."""
+    scores = np.array([np.mean(np.array(answer.tokens) < RIGHT) for answer in answers])
+    return 20 * scores, {"rewards/small": float(scores.mean())}
+
+
+def make_trainer(folder, stage, monkeypatch, **keys):
+    monkeypatch.setattr(online, "read_samples", lambda *_, **__: PROMPTS)
+    defaults = {
+        "finetuning_type": "full",
+        "learning_rate": 3e-2,
+        "output_dir": str(folder),
+        "logging_steps": 1,
+        "per_device_train_batch_size": 4 if stage == "grpo" else 32,
+        "save_strategy": "no",
+        "model_name_or_path": "starter",
+        "optim": "adamw_torch",
+        "max_new_tokens": 6,
+        "reward_funcs": ["length"],
+    }
+    config = Config(do_train=True, stage=stage, **(defaults | keys))
+    tokenizer = load_tokenizer(config)
+    template = find_template(config, tokenizer)
+    encoded = [(number, each[0]) for number, each in enumerate(encode_prompts(config, PROMPTS, template))]
+    store = write_store(folder.parent / f"{folder.name}-prompts", encoded, {"fingerprint": "a"})
+    part = STAGES[stage](config)
+    torch.manual_seed(config.seed)
+    model, second = (make_tiny("qwen3", vocab_size=len(tokenizer), bos_token_id=None, eos_token_id=None) for _ in range(2))
+    monkeypatch.setattr("luthier.workflows.equip.load_other", lambda *_, **__: second)
+    adapter = make_adapter(config, part)
+    net = adapter.attach(model.train()).train()
+    scorer = Scorer(net)
+    set_reference(config, part, scorer, adapter, net, device=CPU, precision=FLOAT32)
+    run = Run.create(config)
+    run.start()
+    player = online.PLAYERS[stage](
+        config,
+        stage=part,
+        data=store,
+        rewards=small_numbers,
+        scorer=scorer,
+        net=net,
+        tokenizer=tokenizer,
+        template=template,
+        precision=FLOAT32,
+        device=CPU,
+    )
+    return Trainer(
+        config,
+        stage=part,
+        model=net,
+        adapter=adapter,
+        scorer=scorer,
+        loader=RolloutLoader(
+            Loader(store, samples_per_step=config.per_device_train_batch_size, seed=config.seed), player, config.max_new_tokens
+        ),
+        evaluations={},
+        run=run,
+        callbacks=(),
+        parallel=Parallel(CPU),
+        precision=FLOAT32,
+        micro_batch_tokens=4096,
+        save_model=lambda where: adapter.save(net, where),
+        identity={"data": "synthetic"},
+        resume_from=newest(run.resume_checkpoints(), {"data": "synthetic"}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "keys"),
+    [
+        ("grpo", {"max_steps": 30}),
+        ("grpo", {"max_steps": 20, "num_iterations": 2, "grpo_loss": "dapo"}),
+        ("ppo", {"max_steps": 30, "ppo_epochs": 2}),
+    ],
+)
+def test_the_reward_rises(tmp_path, monkeypatch, stage, keys):
+    trainer = make_trainer(tmp_path / "run", stage, monkeypatch, lr_scheduler_type="constant", **keys)
+    trainer.fit()
+    curve = rows(trainer, "rewards/small")
+    assert np.mean(curve[:2]) < 0.3
+    assert np.mean(curve[-3:]) > 0.8
+
+
+class KillAt(Callback):
+    def on_step_end(self, progress, metrics):
+        if progress.step == 3:
+            raise SystemExit("killed")
+
+
+@pytest.mark.parametrize(
+    ("stage", "keys"),
+    [
+        ("grpo", {"num_iterations": 2}),
+        (
+            "ppo",
+            {"ppo_epochs": 2, "ppo_target": 0.01, "ppo_buffer_size": 2, "ppo_whiten_rewards": True, "finetuning_type": "lora"},
+        ),
+    ],
+)
+def test_resumed_bits_equal_those_never_killed(tmp_path, monkeypatch, stage, keys):
+    keys = keys | {"save_strategy": "steps", "save_steps": 2, "max_steps": 5}
+    whole = make_trainer(tmp_path / "whole", stage, monkeypatch, **keys)
+    whole.fit()
+    cut = make_trainer(tmp_path / "cut", stage, monkeypatch, **keys)
+    cut.callbacks = (KillAt(cut.config, cut.run),)
+    with pytest.raises(SystemExit):
+        cut.fit()
+    again = make_trainer(tmp_path / "cut", stage, monkeypatch, resume_from_checkpoint="true", **keys)
+    again.fit()
+    assert rows(again, "reward") == rows(whole, "reward") and rows(again) == rows(whole)
+    assert again.stage.state() == whole.stage.state()
+    ends = dict(whole.model.named_parameters())
+    assert all(torch.equal(tensor, ends[key]) for key, tensor in again.model.named_parameters())
+
+
+# ---- PPO by hand ---------------------------------------------------------------------------------------------------------
+
+
+def test_rewards_of_tokens():
+    """-0.2 (log p - log q), and 1.5 at the end."""
+    found = token_rewards(np.array([-1.0, -2.0]), np.array([-1.5, -1.0]), 1.5, 0.2)
+    assert found == pytest.approx([-0.1, 0.2 + 1.5])
+
+
+def test_advantages_are_sums_of_discounted_differences():
+    """delta_t = r_t + V_(t+1) - V_t; A_t = sum 0.95^k delta_(t+k)"""
+    rewards, values = np.array([0.1, -0.2, 1.0]), np.array([0.3, 0.5, 0.4])
+    delta = [0.1 + 0.5 - 0.3, -0.2 + 0.4 - 0.5, 1.0 - 0.4]
+    expected = [delta[0] + 0.95 * delta[1] + 0.95**2 * delta[2], delta[1] + 0.95 * delta[2], delta[2]]
+    assert estimate_advantages(rewards, values) == pytest.approx(expected)
+
+
+def test_whitened():
+    flat = np.concatenate(whitened([np.array([1.0, 2.0]), np.array([6.0])]))
+    assert (flat.mean(), flat.std()) == (pytest.approx(0, abs=1e-7), pytest.approx(1, abs=1e-6))
+    assert np.concatenate(whitened([np.array([1.0, 2.0, 6.0])], centred=False)).mean() == pytest.approx(3.0)
+
+
+def test_the_pull_to_the_reference_follows_its_target():
+    """Twice the target: the error is clipped to 0.2, 0.2 (1 + 0.2 * 100 / 10000); below it, it falls."""
+    stage = STAGES["ppo"](Config(stage="ppo", ppo_target=6.0))
+    stage.follow(12.0, 100)
+    assert stage.kl_weight == pytest.approx(0.2 * 1.002)
+    stage.follow(5.4, 100)
+    assert stage.kl_weight == pytest.approx(0.2 * 1.002 * (1 - 0.1 * 0.01))
+
+
+def test_loss_by_hand():
+    """One answer of two tokens: ratios clipped at 1.2, values within 0.2 of the old ones."""
+    rollouts = Rollouts([Encoded(segments=(segment(np.array([5, 6]), np.array([7, 8])),))])
+    rollouts.notes |= {
+        "old_logps": [np.array([-1.0, -2.0])],
+        "old_values": [np.array([0.0, 1.0])],
+        "advantages": [np.array([1.0, -0.5])],
+        "returns": [np.array([1.0, 0.5])],
+    }
+    (batch,) = rollouts.batches(np.array([0]), 10)
+
+    class Said:
+        def hidden(self, batch):
+            return torch.arange(4.0)
+
+        def logps(self, states, targets):
+            return torch.tensor([-0.5, -2.1]), None
+
+        def head(self, states):
+            return torch.tensor([0.5, 0.9])
+
+    policy = -min(np.exp(0.5), 1.2) * 1.0 + 0.5 * np.exp(-0.1)
+    value = 0.5 * (max((0.5 - 1) ** 2, (0.2 - 1) ** 2) + (0.9 - 0.5) ** 2)
+    found = STAGES["ppo"](Config(stage="ppo")).loss(Said(), batch).total
+    assert float(found) == pytest.approx(policy + 0.1 * value, abs=1e-6)
