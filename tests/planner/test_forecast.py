@@ -11,6 +11,8 @@ from luthier.planner.forecast import Machine, Work, make_plan, memory, step_flop
 MB = 1 << 20
 FOOTPRINT = Footprint(
     layers=8,
+    heads=64,
+    head_size=32,
     hidden=256,
     vocabulary=6400,
     widest=768,
@@ -109,3 +111,15 @@ def test_time_is_operations_over_speed():
     fast = make_plan(config, FOOTPRINT, WORK, Machine(kind="cpu", flops_per_second=2e9))
     assert slow.step_s == pytest.approx(2 * fast.step_s)
     assert plan().step_s is None
+
+
+def test_long_samples_cost_more_than_short_ones_of_the_same_tokens():
+    """7 products of 64 heads x 32 values a pair, and 18 ns of softmax on one core."""
+    machine = Machine(kind="cpu", flops_per_second=1e12, threads=2)
+    alone = make_plan(Config(), FOOTPRINT, WORK, machine).step_s
+    work = Work(longest=200, step_tokens=5000, supervised=0.5, pairs=1e6)
+    attention = 2 * 7 * 1e6 * 64 * 32
+    assert step_flops(FOOTPRINT, work, False) == step_flops(FOOTPRINT, WORK, False) + attention
+    assert make_plan(Config(), FOOTPRINT, work, machine).step_s == pytest.approx(
+        alone + attention / 0.55e12 + 1e6 * 64 * 18e-9 / 2
+    )

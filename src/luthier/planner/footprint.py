@@ -28,7 +28,8 @@ PROBE_TOKENS = 64
 class Footprint:
     """Sizes of a net. Bytes and multiply-adds a token are those of the whole net; the output head is told apart.
 
-    layers: how many hidden layers.  hidden, vocabulary: sizes.  widest: values a token of the largest matrix product.
+    layers: how many hidden layers.  heads: of attention, in all layers.  head_size: values of one.  hidden, vocabulary: sizes.
+    widest: values a token of the largest matrix product.
     parameters, trainable: counts.  weight_bytes, trainable_bytes: in the dtypes of the net.  head_learns: the head is trained.
     kept: bytes a token kept for the backward pass.  kept_checkpointed: the same with gradient checkpointing.
     linear: multiply-adds a token of a forward pass, without the head.  needing_gradient: of those, that the backward pass
@@ -36,6 +37,8 @@ class Footprint:
     """
 
     layers: int
+    heads: int
+    head_size: int
     hidden: int
     vocabulary: int
     widest: int
@@ -87,6 +90,8 @@ def measure(net: nn.Module, tokens: int = PROBE_TOKENS) -> Footprint:
     learning = [parameter for parameter in parameters if parameter.requires_grad]
     return Footprint(
         layers=text.num_hidden_layers,
+        heads=text.num_hidden_layers * text.num_attention_heads,
+        head_size=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
         hidden=text.hidden_size,
         vocabulary=text.vocab_size,
         widest=max(max(weight.shape[-2:]) for weight in _matrices(base).values()),

@@ -32,6 +32,9 @@ HOLES = {"cpu": 3.0, "cuda": 0.5}
 hidden size 256 and 512, 512 to 2,048 tokens, with or without checkpointing (1 to 6 layers' worth)."""
 FIRST_USE_BYTES = {"cpu": 60 << 20, "cuda": 0}
 """Code and buffers of the libraries that only a first training step brings into memory."""
+PAIR_SECONDS = {"cpu": 18e-9, "cuda": 0.0}
+"""What a head needs on one core for the softmax of one pair of tokens and its gradient, its products not counted: measured with
+8 heads of 8 to 64 values and 512 to 2,048 tokens."""
 USABLE = 0.85  # of the free memory: allocators need room
 EFFICIENCY = {"cpu": 0.55, "cuda": 0.45}  # of the matrix rate that a whole training step reaches
 
@@ -39,22 +42,26 @@ EFFICIENCY = {"cpu": 0.55, "cuda": 0.45}  # of the matrix rate that a whole trai
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """Where the training runs. free_bytes: for all that the training will hold, weights included; None if unknown.
-    library_bytes: what Python and its libraries hold themselves.  flops_per_second: of matrix products; None if unknown."""
+    library_bytes: what Python and its libraries hold themselves.  flops_per_second: of matrix products; None if unknown.
+    threads: of the CPU that compute at once."""
 
     kind: str
     free_bytes: int | None = None
     library_bytes: int = 0
     flops_per_second: float | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """One optimizer step on this device. longest: tokens of the longest sample.  step_tokens: of the whole step.
+    pairs: of a token and one that it sees, in the whole step: the sum of L (L + 1) / 2 over samples of L tokens.
     supervised: share of the tokens that is learned.  logits_chunk_bytes: the most float32 logits held at once.
     autocast_bytes: size of a value in matrix products where that differs from the weights', else 0."""
 
     longest: int
     step_tokens: int
+    pairs: float = 0.0
     supervised: float = 1.0
     logits_chunk_bytes: int = 96 << 20
     autocast_bytes: int = 0
@@ -126,18 +133,21 @@ def memory(
 
 
 def step_flops(footprint: Footprint, work: Work, checkpointing: bool) -> float:
-    """Floating point operations of one optimizer step (attention's products of queries and keys are not counted)."""
+    """Floating point operations of one optimizer step. Attention: two products forward, five backward (Dao 2023,
+    arXiv:2307.08691, section 3.1)."""
     f = footprint
     body = f.linear * (2 if checkpointing else 1) + f.needing_gradient + f.learning
     head = f.hidden * f.vocabulary * (4 if f.head_learns else 2)
-    return 2.0 * work.step_tokens * (body + work.supervised * head)
+    attention = work.pairs * f.heads * f.head_size * (9 if checkpointing else 7)
+    return 2.0 * (work.step_tokens * (body + work.supervised * head) + attention)
 
 
 def step_seconds(footprint: Footprint, work: Work, machine: Machine, checkpointing: bool) -> float | None:
     """Seconds of one optimizer step; None where the machine's speed is not known."""
     if not machine.flops_per_second:
         return None
-    return step_flops(footprint, work, checkpointing) / (machine.flops_per_second * EFFICIENCY.get(machine.kind, 0.45))
+    products = step_flops(footprint, work, checkpointing) / (machine.flops_per_second * EFFICIENCY.get(machine.kind, 0.45))
+    return products + work.pairs * footprint.heads * PAIR_SECONDS.get(machine.kind, 0.0) / machine.threads
 
 
 def _too_large(needed: int, free: int, work: Work, config: Config) -> str:

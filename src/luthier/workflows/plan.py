@@ -56,9 +56,11 @@ def plan_training(
     known = np.asarray(lengths if lengths is not None and len(lengths) else [config.cutoff_len])
     packs = config.packing or config.neat_packing
     samples_per_step = samples_per_step or config.per_device_train_batch_size * config.gradient_accumulation_steps
+    step_tokens = math.ceil(samples_per_step * (config.cutoff_len if packs else known.mean()))
     work = Work(
         longest=int(known.max()),
-        step_tokens=math.ceil(samples_per_step * (config.cutoff_len if packs else known.mean())),
+        step_tokens=step_tokens,
+        pairs=step_tokens * float((known * (known + 1.0)).sum() / 2 / known.sum()),
         supervised=supervised,
         logits_chunk_bytes=CHUNK_BYTES,
         autocast_bytes=_autocast_bytes(precision),
@@ -69,6 +71,7 @@ def plan_training(
         free_bytes=memory(device)[0] + held_bytes + libraries,
         library_bytes=libraries,
         flops_per_second=flops_per_second(device.kind, precision.compute_dtype),
+        threads=torch.get_num_threads(),
     )
     return make_plan(config, footprint_of(config, model_config, precision.param_dtype), work, machine)
 
