@@ -3,13 +3,15 @@
     python -m bench.encode bench/sft.yaml model_name_or_path=M dataset_dir=D --out FILE
 
 is Luthier's side, and prints one JSON line as bench/peer/encode.py does for the other: rows, tokens, supervised, and seconds
-from the call to the data being ready to train on (imports not counted).
+(and CPU seconds of all processes) from the call to the data being ready to train on (imports not counted); and data_s, the
+seconds of it without loading the tokenizer and its template.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -49,6 +51,11 @@ def encode_command(side: str, model: Path, data: Path, dataset: str, folder: Pat
     return [str(python), "-m", module, str(RECIPE), *pairs]
 
 
+def cpu_seconds() -> float:
+    """Of this process and of those it has waited for."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.encode", description=__doc__.splitlines()[0])
     parser.add_argument("settings", nargs="+", help="a recipe and key=value pairs")
@@ -64,15 +71,18 @@ def main() -> None:
     from luthier.workflows.encode import encode_dataset
 
     config = load_config(options.settings)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), cpu_seconds()
     tokenizer = load_tokenizer(config)
-    store = encode_dataset(config, None, STAGES[config.stage](config), find_template(config, tokenizer), tokenizer)
-    seconds = time.perf_counter() - start
+    template = find_template(config, tokenizer)
+    data_start = time.perf_counter()
+    store = encode_dataset(config, None, STAGES[config.stage](config), template, tokenizer)
+    data_s = time.perf_counter() - data_start
+    seconds, cpu_s = time.perf_counter() - start, cpu_seconds() - cpu_start
     if options.out:
         segments = (segment for sample in range(len(store)) for segment in store.segments(sample))
         write_tokens(options.out, [TokenRow(input_ids=s.input_ids.tolist(), labels=s.labels.tolist()) for s in segments])
     counts = {"rows": len(store), "tokens": int(store.lengths.sum()), "supervised": int(store.supervised.sum())}
-    print(json.dumps({**counts, "seconds": seconds}))
+    print(json.dumps({**counts, "seconds": seconds, "cpu_s": cpu_s, "data_s": data_s}))
 
 
 if __name__ == "__main__":

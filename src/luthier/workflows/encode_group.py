@@ -134,7 +134,7 @@ def _in_processes(encoder: GroupEncoder, numbered: Iterator[tuple[int, list[Samp
                 f"Lower preprocessing_num_workers (now {workers}) or preprocessing_batch_size.",
             ) from None
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
