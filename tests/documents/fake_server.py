@@ -39,6 +39,7 @@ class FakeServer:
         self.script, self.delay_s, self.reasoning = script, delay_s, reasoning
         self.requests: Counter[str] = Counter()
         self.times: list[float] = []
+        self.starts: dict[str, list[float]] = {}
         self.headers: list[dict[str, str]] = []
         self.active = self.most_active = 0
         self.lock = threading.Lock()
@@ -74,6 +75,7 @@ class FakeServer:
             self.requests[key] += 1
             again, number = self.requests[key], self.total
             self.times.append(time.monotonic())
+            self.starts.setdefault(key, []).append(self.times[-1])
             self.headers.append(dict(handler.headers))
             self.active += 1
             self.most_active = max(self.most_active, self.active)

@@ -1,0 +1,127 @@
+"""PDF files: liteparse gives each page as Markdown, pypdfium2 the bookmarks; pdf_repair.py mends headings and running heads.
+
+A scan (pages without text) is an error that says so; single pages without text are named in the notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from luthier.documents.base import Parsed, joined, plural
+from luthier.documents.readers.pdf_repair import Bookmark, repair_pages
+from luthier.errors import DataError
+
+LEAST_CHARS = 12
+SCAN_SHARE = 0.8
+
+
+def read_pdf(path: Path, options: Mapping[str, Any]) -> Parsed:
+    if options.get("mineru_url"):
+        from luthier.documents.readers.mineru_server import read_with_mineru
+
+        return read_with_mineru(path, str(options["mineru_url"]))
+    marks, title, count = _outline(path, int(options.get("max_pages", 20_000)))
+    pages = _pages(path)
+    empty = [number for number, page in enumerate(pages, start=1) if len("".join(page.split())) < LEAST_CHARS]
+    if len(empty) >= SCAN_SHARE * max(1, count):
+        raise DataError(
+            f"{path.name} is a scan: {len(empty)} of {plural(count, 'page')} have no text.",
+            "Give it to MinerU or another OCR first and add what that writes (or set parse.mineru_url).",
+        )
+    notes = (
+        [f"{plural(len(empty), 'page')} without text (pictures, or scanned): {joined(map(str, empty), 10)}"] if empty else []
+    )
+    more: list[str] = []
+    if options.get("repair", True):
+        pages, more = repair_pages(pages, marks)
+    text, starts = join_pages(pages)
+    return Parsed(
+        text=text,
+        title=title or path.stem,
+        pages=tuple(starts),
+        num_pages=count,
+        kind="pdf",
+        parser="liteparse",
+        version=version("liteparse"),
+        notes=(*notes, *more),
+    )
+
+
+def _outline(path: Path, max_pages: int) -> tuple[list[Bookmark], str, int]:
+    """(bookmarks, title, number of pages). Raises DataError for what cannot be opened."""
+    import pypdfium2
+
+    try:
+        document = pypdfium2.PdfDocument(path)
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise DataError(f"{path.name} is protected by a password.", "Save a copy without the password.") from None
+        raise DataError(f"{path.name} is a broken PDF file: {error}.", "Download it again, or print it to a new PDF.") from None
+    try:
+        count = len(document)
+        if not count:
+            raise DataError(f"{path.name} has no pages.", "Nothing to read.")
+        if count > max_pages:
+            raise DataError(
+                f"{path.name} has {count:,} pages, more than {max_pages:,}.", "Raise parse.max_pages, or split the file."
+            )
+        marks = []
+        for mark in document.get_toc(max_depth=8):
+            target = mark.get_dest()
+            if target is not None and target.get_index() is not None:
+                marks.append(Bookmark(" ".join(mark.get_title().split()), mark.level + 1, target.get_index()))
+        title = document.get_metadata_value("Title").strip()
+    finally:
+        document.close()
+    return marks, title, count
+
+
+def _pages(path: Path) -> list[str]:
+    """Each page as Markdown, without optical recognition: what a scan would give must not pass for text."""
+    from liteparse import LiteParse
+
+    parser = LiteParse(output_format="markdown", ocr_enabled=False, quiet=True, num_workers=1, continue_on_page_error=True)
+    try:
+        result = parser.parse(str(path))
+    except Exception as error:  # liteparse has errors of several kinds
+        raise DataError(f"{path.name} is a broken PDF file: {error}.", "Download it again, or print it to a new PDF.") from None
+    return [page.markdown or page.text or "" for page in result.pages]
+
+
+def join_pages(pages: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+    """(text, where each page begins). A paragraph that goes on at the top of the next page is made whole."""
+    text, starts = "", []
+    parts: list[str] = []
+    size = 0
+    for number, page in enumerate(pages, start=1):
+        page = page.strip("\n")
+        if parts and page:
+            gap = _gap(parts[-1], page)
+            parts.append(gap)
+            size += len(gap)
+        starts.append((size, number))
+        if page:
+            parts.append(page)
+            size += len(page)
+    text = "".join(parts)
+    return text + "\n", starts
+
+
+def _gap(before: str, after: str) -> str:
+    """What stands between two pages: nothing or a blank inside a sentence, else an empty line."""
+    last, first = before.rstrip().rpartition("\n")[2], after.lstrip().partition("\n")[0]
+    if (
+        not last
+        or not first
+        or last.startswith(("#", "|", "```", "-", ">", "*"))
+        or first.startswith(("#", "|", "```", "-", ">", "*"))
+    ):
+        return "\n\n"
+    if first[0].islower() and (last[-1].isalnum() or last[-1] in ",;"):
+        return " "
+    if "\u4e00" <= last[-1] <= "\u9fff" and "\u4e00" <= first[0] <= "\u9fff" and len(last) > 20:
+        return ""
+    return "\n\n"

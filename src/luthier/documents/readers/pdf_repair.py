@@ -1,0 +1,250 @@
+"""Headings and running heads of PDF pages, mended by what the file says about itself.
+
+Enters: pages as Markdown, and bookmarks. Leaves: pages whose headings are those of the bookmarks with their levels; without
+bookmarks, those that are numbered (1.2.3, 第一章, 第三条) or that the parser saw. Lines that come again at the edge of many
+pages are taken away and counted. A line is split, never replaced: no word is lost but in running heads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from luthier.documents.base import plural
+
+FEW_BOOKMARKS = 3
+EDGE_LINES = 2
+LEAST_REPEATS = 3
+LONGEST_HEADING = 120
+SET = "\u2063"
+"""An invisible sign at the end of headings that are set; it is taken off before the page leaves."""
+HEADING = re.compile(r"^(#{1,6})\s+(.*\S)\s*$")
+TABLE_LINE = re.compile(r"^\|(.+)\|\s*$")
+NUMBERED_ROW = re.compile(r"^\|\s*\**\d+(?:\.\d+)+\.?\**\s*\|[^|]*[^|\d\s][^|]*\|\s*$")
+RULER = re.compile(r"^\|(?:\s*:?-+:?\s*\|)+\s*$")
+MARKS = re.compile(r"[\s*_`#|\\\u200b\u00ad.…:：·-]+")
+NUMBER = re.compile(
+    r"^(?:\d+(?:\.\d+)*\.?|[A-Z](?:\.\d+)+\.?|第\s*[\d一二三四五六七八九十百零]+\s*[章节篇部条]|附录\s*[A-Z\d]+"
+    r"|Appendix\s+[A-Z\d]+|Chapter\s+\d+)[\s　:：.、]*"
+)
+ARTICLE = re.compile(r"^(?:#+\s*)?(?:\*\*)?(第\s*[\d一二三四五六七八九十百零]+\s*([章节篇部条])[\s　:：]?.{0,60}?)(?:\*\*)?$")
+NUMBERED = re.compile(r"^(?:\*\*)?((\d+(?:\.\d+){0,5})\.?[\s　]+(\S.{0,90}?))(?:\*\*)?$")
+ARTICLE_LEVELS = {"篇": 1, "部": 1, "章": 1, "节": 2, "条": 3}
+SENTENCE_END = (".", "。", "；", ";", "，", ",", "！", "!")
+
+
+class Bookmark(NamedTuple):
+    """level: 1 for the outermost.  page: from 0."""
+
+    title: str
+    level: int
+    page: int
+
+
+def repair_pages(pages: Sequence[str], marks: Sequence[Bookmark]) -> tuple[list[str], list[str]]:
+    """(pages, notes)."""
+    lines = [_untable(page.splitlines()) for page in pages]
+    removed = _remove_running_heads(lines)
+    notes = [f"{plural(removed, 'running head or page number')} left out"] if removed else []
+    if len(marks) >= FEW_BOOKMARKS:
+        found = _by_bookmarks(lines, marks)
+        notes.append(f"headings from bookmarks: {found} of {len(marks)} found on their pages")
+    else:
+        _by_numbers(lines)
+    return ["\n".join(page) for page in lines], notes
+
+
+def _untable(page: list[str]) -> list[str]:
+    """A "table" whose first row is a section number and a title is no table: numbered rows become lines, the others prose."""
+    done: list[str] = []
+    at = 0
+    while at < len(page):
+        if NUMBERED_ROW.match(page[at]) and at + 1 < len(page) and RULER.match(page[at + 1]):
+            while at < len(page) and TABLE_LINE.match(page[at]):
+                if not RULER.match(page[at]):
+                    done += [_words(page[at]), ""] if NUMBERED_ROW.match(page[at]) else [_words(page[at])]
+                at += 1
+            done.append("")
+        else:
+            done.append(page[at])
+            at += 1
+    return done
+
+
+def _key(line: str) -> str:
+    """A line with every number as one mark, so that "Page 12" and "Page 13" are the same."""
+    return re.sub(r"\d+|\b[ivxlc]+\b", "0", MARKS.sub(" ", line.lower())).strip()
+
+
+def _remove_running_heads(lines: list[list[str]]) -> int:
+    """Take away lines that stand at the edge of at least three near pages, and page numbers there. Returns their number."""
+    seen: Counter[str] = Counter()
+    for page in lines:
+        seen.update({_key(page[at]) for at in _edges(page) if len(page[at]) <= LONGEST_HEADING})
+    often = {key for key, count in seen.items() if key and count >= max(LEAST_REPEATS, min(len(lines) // 50, 20))}
+    removed = 0
+    for page in lines:
+        gone = [
+            at
+            for at in _edges(page)
+            if _key(page[at]) in often and not TABLE_LINE.match(page[at]) and not page[at].startswith("```")
+        ]
+        for at in sorted(gone, reverse=True):
+            del page[at]
+        removed += len(gone)
+    return removed
+
+
+def _edges(page: list[str]) -> list[int]:
+    filled = [at for at, line in enumerate(page) if line.strip()]
+    return sorted({*filled[:EDGE_LINES], *filled[-EDGE_LINES:]})
+
+
+def _plain(text: str) -> str:
+    return MARKS.sub("", text).lower()
+
+
+def _by_bookmarks(lines: list[list[str]], marks: Sequence[Bookmark]) -> int:
+    """Make the line of each bookmark its heading; other headings become bold. Returns how many were found."""
+    found = 0
+    for mark in marks:
+        for number in (mark.page, mark.page + 1, mark.page - 1):
+            if 0 <= number < len(lines) and _set_heading(lines[number], mark):
+                found += 1
+                break
+    for page in lines:
+        for at, line in enumerate(page):
+            if line.endswith(SET):
+                page[at] = line[:-1]
+            elif match := HEADING.match(line):
+                page[at] = f"**{match.group(2).strip('*')}**"
+    return found
+
+
+def _set_heading(page: list[str], mark: Bookmark) -> bool:
+    """Find the line (or two lines) of a bookmark on a page and make it a heading, marked with a sign that is taken off
+    later."""
+    wanted = {_plain(mark.title), _plain(NUMBER.sub("", mark.title))} - {""}
+    if not wanted:
+        return False
+    hashes = "#" * min(mark.level, 6)
+    inside = _in_code(page)
+    for at, line in enumerate(page):
+        if inside[at] or not line.strip() or line.endswith(SET):
+            continue
+        words = _words(line)
+        if _matches(words, wanted):
+            page[at : _after_table(page, at)] = [f"{hashes} {words}{SET}", ""]
+            return True
+        below = at + 1 if at + 1 < len(page) and page[at + 1].strip() else at + 2
+        if below < len(page) and len(words) < LONGEST_HEADING and not TABLE_LINE.match(line) and not inside[below]:
+            both = f"{words} {_words(page[below])}"
+            if _matches(both, wanted):
+                page[at : below + 1] = [f"{hashes} {both}{SET}", ""]
+                return True
+    longest = max(wanted, key=len)
+    for at, line in enumerate(page):  # the heading and the text after it on one line
+        words = _words(line)
+        if inside[at] or line.endswith(SET) or len(longest) < 4:
+            continue
+        if stop := _prefix(words, wanted):
+            rest = words[stop:].strip(" *|")
+            page[at : _after_table(page, at)] = [f"{hashes} {words[:stop].strip(' *|')}{SET}", "", rest, ""]
+            return True
+    for at, line in enumerate(page):  # a name in the letters of code was taken for code
+        if inside[at] and not line.startswith("```") and not line.endswith(SET) and _matches(line.strip(), wanted):
+            page[at : at + 1] = ["```", "", f"{hashes} {line.strip()}{SET}", "", "```"]
+            _drop_empty_code(page)
+            return True
+    return False
+
+
+def _in_code(page: list[str]) -> list[bool]:
+    """For each line whether it is inside a fence; the fences themselves are."""
+    found, inside = [], False
+    for line in page:
+        is_fence = line.startswith("```")
+        found.append(inside or is_fence)
+        inside = inside != is_fence
+    return found
+
+
+def _drop_empty_code(page: list[str]) -> None:
+    """Take away fences with nothing between them."""
+    inside, opened = False, 0
+    for at in range(len(page) - 1, -1, -1):
+        if page[at].startswith("```"):
+            if inside and not any(line.strip() for line in page[at + 1 : opened]):
+                del page[at : opened + 1]
+            inside, opened = not inside, at
+
+
+def _words(line: str) -> str:
+    """A line without heading marks, bold or the bars of a table."""
+    if RULER.match(line):
+        return ""
+    if match := TABLE_LINE.match(line):
+        line = " ".join(cell.strip() for cell in match.group(1).split("|"))
+    return line.strip().lstrip("#").replace("**", "").strip(" *")
+
+
+def _matches(words: str, wanted: set[str]) -> bool:
+    return _plain(words) in wanted or _plain(NUMBER.sub("", words)) in wanted
+
+
+def _prefix(words: str, wanted: set[str]) -> int:
+    """Where the heading ends in a longer line that begins with it; 0 where it does not."""
+    number = NUMBER.match(words)
+    for start in {0, number.end() if number else 0}:
+        for title in wanted:
+            at, left = start, title
+            while left and at < len(words):
+                piece = _plain(words[at])
+                if piece and not left.startswith(piece):
+                    break
+                left = left[len(piece) :]
+                at += 1
+            if not left and (
+                at >= len(words) or not (words[at - 1].isascii() and words[at - 1].isalnum() and words[at].isalnum())
+            ):
+                return at
+    return 0
+
+
+def _after_table(page: list[str], at: int) -> int:
+    """The line after a heading that was taken for the only row of a table: the ruler below it belongs to it."""
+    return at + 2 if TABLE_LINE.match(page[at]) and at + 1 < len(page) and RULER.match(page[at + 1]) else at + 1
+
+
+def _by_numbers(lines: list[list[str]]) -> None:
+    """Without bookmarks: numbered lines that stand alone are headings; other headings keep the level that the parser saw."""
+    for page in lines:
+        in_code = False
+        at = 0
+        while at < len(page):
+            line = page[at]
+            if line.startswith("```"):
+                in_code = not in_code
+            if not in_code and line.strip():
+                level, words = _number_level(page, at)
+                if level:
+                    page[at : _after_table(page, at)] = [f"{'#' * level} {words}"]
+            at += 1
+
+
+def _number_level(page: list[str], at: int) -> tuple[int, str]:
+    line, words = page[at], _words(page[at])
+    alone = (at == 0 or not page[at - 1].strip()) and (at + 1 >= len(page) or not page[at + 1].strip())
+    is_marked = HEADING.match(line) is not None or line.startswith("**")
+    if not (alone or is_marked) or len(words) > LONGEST_HEADING or words.endswith(SENTENCE_END):
+        return 0, ""
+    if match := ARTICLE.match(words):
+        return ARTICLE_LEVELS[match.group(2)], words
+    match = NUMBERED.match(words)
+    if match and not re.search(r"\.{4,}|…{2,}|\s\d+$", words) and re.match(r"[^\W\d_]", match.group(3)):
+        depth = match.group(2).count(".") + 1
+        if depth > 1 or is_marked:
+            return min(depth, 6), words
+    return 0, ""
