@@ -55,6 +55,7 @@ BROKEN = {
     "quantised bases learn by adapters": JOB | {"quantization_bit": 4, "finetuning_type": "full"},
     "adapters are merged into full weights": {"quantization_bit": 4, "export_dir": "x", "model_name_or_path": "m"},
     "random weights have no bits to spare": {"train_from_scratch": True, "quantization_bit": 4},
+    "new tokens are learned": {"finetuning_type": "freeze", "add_tokens": "<a>"},
     "PiSSA needs full weights": {"pissa_init": True, "quantization_bit": 4},
     "quantised bases take one adapter": {"quantization_bit": 4, "adapter_name_or_path": "a,b"},
     "quantised bases keep their vocabulary": {"quantization_bit": 4, "resize_vocab": True},

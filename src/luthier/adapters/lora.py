@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from luthier.adapters.fit import WEIGHTS, check_fits
 from luthier.adapters.freeze import hidden_layers, spread
-from luthier.adapters.targets import find_targets
+from luthier.adapters.targets import embedding_names, find_targets
 from luthier.errors import CheckpointError, ConfigError, ModelError
 from luthier.hub import resolve_adapter
 from luthier.runtime.quiet import quiet_transformers
@@ -80,7 +80,8 @@ class Lora:
         settings = model.peft_config["default"]
         if pissa.has_start(model):
             state, settings = pissa.to_plain(model, state), pissa.plain_config(settings)
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+        own = {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}  # tied embeddings share memory
+        save_file(own, folder / WEIGHTS, metadata={"format": "pt"})
         replace(settings, inference_mode=True, base_model_name_or_path=self._base_name()).save_pretrained(folder)
 
     def load(self, model: PeftModel, folder: Path) -> None:
@@ -117,7 +118,8 @@ class Lora:
             lora_dropout=config.lora_dropout,
             target_modules=find_targets(model, config.lora_target),
             layers_to_transform=_new_layers(model, config) if config.use_llama_pro else None,
-            modules_to_save=config.additional_target,
+            modules_to_save=self._learned_whole(model),
+            ensure_weight_tying=self._adds_words and bool(model.config.get_text_config().tie_word_embeddings),
             use_rslora=config.use_rslora,
             use_dora=config.use_dora,
             init_lora_weights=pissa.initialiser(config.pissa_iter) if config.pissa_init else True,
@@ -130,6 +132,17 @@ class Lora:
         if config.pissa_init:
             pissa.keep_start(net)
         return net
+
+    @property
+    def _adds_words(self) -> bool:
+        config = self.config
+        return bool(config.add_tokens or config.add_special_tokens or config.new_special_tokens_config or config.resize_vocab)
+
+    def _learned_whole(self, model: PreTrainedModel) -> list[str] | None:
+        """additional_target; where tokens are new and nothing is named, the embeddings, which hold them."""
+        if self.config.additional_target or not self._adds_words:
+            return self.config.additional_target
+        return embedding_names(model)
 
     def _resumed(self, model: PreTrainedModel, folder: Path, trainable: bool) -> PeftModel:
         from peft import PeftConfig, PeftModel

@@ -32,7 +32,7 @@ class Oft(Lora):
             oft_block_size=0 if by_rank else config.oft_block_size,
             module_dropout=config.module_dropout,
             target_modules=find_targets(model, config.oft_target),
-            modules_to_save=config.additional_target,
+            modules_to_save=self._learned_whole(model),
         )
         try:
             return get_peft_model(model, settings, autocast_adapter_dtype=False)

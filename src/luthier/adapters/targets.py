@@ -49,6 +49,14 @@ def find_targets(model: PreTrainedModel, wanted: Sequence[str]) -> list[str] | s
     return sorted(found)
 
 
+def embedding_names(model: PreTrainedModel) -> list[str]:
+    """The last parts of the names of the embeddings that must learn for new words to mean something."""
+    wanted = [model.get_input_embeddings()]
+    if not model.config.get_text_config().tie_word_embeddings:
+        wanted.append(model.get_output_embeddings())
+    return [name.rsplit(".", 1)[-1] for name, module in model.named_modules() if any(module is each for each in wanted)]
+
+
 def _nothing(wanted: Sequence[str], leaves: list[str]) -> ConfigError:
     close = nearest(wanted[0], leaves)
     hint = f'Did you mean "{close[0]}"? ' if close else ""

@@ -323,6 +323,16 @@ RULES = (
         "quantization_device_map: auto is for inference only.",
     ),
     Rule(
+        "new tokens are learned",
+        ("add_tokens", "add_special_tokens", "new_special_tokens_config", "freeze_extra_modules"),
+        lambda c: (
+            c.finetuning_type == "freeze"
+            and bool(c.add_tokens or c.add_special_tokens or c.new_special_tokens_config)
+            and not c.freeze_extra_modules
+        ),
+        "new tokens have random embeddings, which stay frozen here: set freeze_extra_modules: embed_tokens (and lm_head).",
+    ),
+    Rule(
         "PiSSA needs full weights",
         ("pissa_init", "quantization_bit"),
         lambda c: c.pissa_init and c.quantization_bit is not None,

@@ -15,6 +15,8 @@ from luthier.errors import ModelError
 from luthier.hub import resolve_model
 from luthier.models.quantize import quantization
 from luthier.models.rope import scale_rope
+from luthier.models.tokenizer import load_tokenizer
+from luthier.models.vocabulary import grow, new_words
 from luthier.models.weights import check_weights, first_line, weight_bytes
 from luthier.runtime.quiet import quiet_transformers
 
@@ -76,6 +78,8 @@ def load_model(
     quantization(config, model_config, dtype)  # refuses early what cannot be done
     build = _from_scratch if config.train_from_scratch else _from_files
     model = build(config, folder, model_config, device, dtype)
+    if config.resize_vocab or new_words(config):
+        grow(model, load_tokenizer(config, folder), config)
     return model.train(for_training)
 
 

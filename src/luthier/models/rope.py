@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 def scale_rope(config: Config, model_config: PretrainedConfig) -> None:
     """Set rope_scaling (linear, dynamic, yarn, llama3) in model_config, in place; nothing where it is unset.
 
-    The factor is what brings the model's context to cutoff_len, at least 2 where nothing longer is asked for. Names and
-    meanings are transformers'; linear: Chen et al. 2023, arXiv:2306.15595; yarn: Peng et al. 2023, arXiv:2309.00071.  dynamic stretches
-    by itself where a text is longer than the context that the model was trained with.  Raises ConfigError for other positions.
+    The factor is what brings the model's context to cutoff_len, at least 2. A training within the context stays as it is. Names
+    and meanings are transformers'; linear: Chen et al. 2023, arXiv:2306.15595; yarn: Peng et al. 2023, arXiv:2309.00071; dynamic
+    stretches by itself where a text is longer than the first context.  Raises ConfigError for other kinds of positions.
     """
     kind = config.rope_scaling
     if kind is None:
@@ -31,6 +31,9 @@ def scale_rope(config: Config, model_config: PretrainedConfig) -> None:
     rope = getattr(text, "rope_parameters", None)
     if not known or not isinstance(rope, dict) or "rope_theta" not in rope:
         raise ConfigError(f"rope_scaling: {kind}: this model has no rotary embedding that could be stretched.", "Take it out.")
+    if config.do_train and config.cutoff_len <= known:
+        log.warning("rope_scaling does nothing: cutoff_len %d is within the model's context of %d.", config.cutoff_len, known)
+        return
     factor = float(max(2, math.ceil(config.cutoff_len / known)))
     settings = {"rope_theta": rope["rope_theta"], "rope_type": kind, "factor": factor}
     if kind in ("yarn", "llama3"):

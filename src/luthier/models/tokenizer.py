@@ -1,7 +1,7 @@
 """Model folder -> tokenizer.
 
 Enters: the config. Leaves: a transformers tokenizer that pads on the right and has a pad token.
-Never: adds a token to the vocabulary.
+Never: adds a token to the vocabulary that the config does not ask for.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from luthier.errors import ModelError
 from luthier.hub import resolve_model
+from luthier.models.vocabulary import add_words, new_words
 from luthier.models.weights import first_line
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def load_tokenizer(config: Config, folder: Path | None = None) -> PreTrainedToke
             f"the tokenizer in {folder} cannot be loaded: {first_line(error)}", "Copy the tokenizer files again."
         ) from error
     ensure_pad_token(tokenizer, folder)
+    if new_words(config):
+        add_words(tokenizer, config)
     return tokenizer
 
 

@@ -89,8 +89,9 @@ def recorded(config: Config) -> dict[str, Any]:
         folder = resolve_model(config.model_name_or_path, config)
     else:
         return {}
-    trained = read_record(folder).get("template", {})
-    changes = {}
+    record = read_record(folder)
+    trained = record.get("template", {})
+    changes = {key: value for key, value in record.get("model_keys", {}).items() if key not in config.model_fields_set}
     for key in (key for key in FOLLOWED if key in trained):
         if key not in config.model_fields_set:
             changes[key] = trained[key]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from luthier.templates.base import Template
 
 RECORD = "luthier.json"
-"""{"template": Template.describe(), "base_model", "stage", "finetuning_type"}: chat, predict and export follow it."""
+"""{"template": Template.describe(), "base_model", "stage", "finetuning_type", "model_keys"}: what answers follows it."""
 
 
 def saver(
@@ -40,10 +40,20 @@ def saver(
             "stage": config.stage,
             "finetuning_type": config.finetuning_type,
             "luthier": __version__,
+            "model_keys": {key: getattr(config, key) for key in _remembered(config)},
         }
         (folder / RECORD).write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
 
     return save
+
+
+def _remembered(config: Config) -> list[str]:
+    """Keys without which an adapter does not fit its base again. A whole model's own files say them."""
+    if config.finetuning_type not in ("lora", "oft"):
+        return []
+    keys = ("add_tokens", "add_special_tokens", "new_special_tokens_config", "resize_vocab", "rope_scaling")
+    kept = [key for key in keys if getattr(config, key)]
+    return [*kept, "cutoff_len"] if "rope_scaling" in kept else kept  # the factor follows from cutoff_len
 
 
 def save_final(run: Run, save: Callable[[Path], None]) -> None:
