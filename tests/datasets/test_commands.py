@@ -164,3 +164,27 @@ def test_convert_there_and_back(run, registered, tmp_path):
 def test_no_dataset(run, words):
     code, _, err = run(*words)
     assert (code, "no dataset was given" in err) == (2, True)
+
+
+def test_check_compares_the_template_with_the_tokenizers_own(run, registered, minimind):
+    """minimind's own template is ChatML but for what the family vicuna writes; where both are the same nothing is said."""
+    said = {}
+    for template in ("vicuna", "auto"):
+        words = ("check", "--dataset", "a", "--model", minimind, "--template", template, "--json")
+        said[template] = [line for _, line in json.loads(run(*words)[1])["findings"] if "written otherwise" in line]
+    assert said["auto"] == []
+    (line,) = said["vicuna"]
+    assert line.startswith("5 of the first 5 samples")
+    assert "data/a.jsonl row 1: token 1 is 'A' in vicuna, '<|im_start|>' in its own" in line
+
+
+def test_html_by_its_own_flag(run, registered, tmp_path):
+    assert run("inspect", "--dataset", "a", "--html", "--output", "page.html")[0] == 0
+    assert "question 0" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_register_a_glob(run, write, tmp_path):
+    for name in ("x1.jsonl", "x2.jsonl"):
+        write(f"many/{name}", [{"question": "q", "answer": "a"}])
+    assert run("register", "many/x*.jsonl", "--name", "both")[0] == 0
+    assert len(list(read_samples(Config(dataset=["both"]), wants=Conversation))) == 2

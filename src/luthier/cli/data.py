@@ -67,6 +67,7 @@ def inspect(
     sample: Annotated[int, typer.Option(min=1, help="The first sample to show, from 1.")] = 1,
     limit: Annotated[int, typer.Option(min=1, help="How many samples to show.")] = 1,
     shown: Annotated[Shown, typer.Option("--format", help="text, jsonl (with input_ids and labels) or html.")] = Shown.text,
+    as_html: Annotated[bool, typer.Option("--html", help="The same as --format html.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
 ) -> None:
     """Samples as they are read, and token by token as the model sees them; what is learned is marked.
@@ -78,7 +79,7 @@ def inspect(
     from luthier.cli.data_show import show_inspected
     from luthier.workflows import data
 
-    show_inspected(data.inspect(_config(context, model), sample, limit), shown.value, output)
+    show_inspected(data.inspect(_config(context, model), sample, limit), "html" if as_html else shown.value, output)
 
 
 @command.command(context_settings=CONFIG_STYLE)
@@ -101,7 +102,7 @@ def check(context: typer.Context, model: Model = None, as_json: Json = False) ->
 
 @command.command()
 def register(
-    path: Annotated[Path, typer.Argument(help="A data file, or a folder of them.")],
+    path: Annotated[str, typer.Argument(help="A data file, a folder or glob of them, or a URL.")],
     name: Annotated[str | None, typer.Option(help="Its name from now on; the file's name if not given.")] = None,
     dataset_dir: DatasetDir = "data",
     formatting: Annotated[str | None, typer.Option(help="Do not guess: alpaca, sharegpt, openai or text.")] = None,

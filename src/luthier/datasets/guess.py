@@ -13,7 +13,8 @@ from typing import Any
 
 from luthier.datasets.formats.columns import LIKELY
 from luthier.datasets.info import TAG_DEFAULTS, Entry, parse_entry
-from luthier.datasets.sources.local import FilesSource, find_files
+from luthier.datasets.sources.local import FilesSource
+from luthier.datasets.sources.open import files_at
 from luthier.errors import DataError
 
 ROWS_LOOKED_AT = 50
@@ -29,29 +30,29 @@ ROLE_WORDS: Mapping[str, tuple[str, ...]] = {
 TEXT_COLUMNS = ("text", "content", "raw_content", "document")
 
 
-def guess_entry(name: str, path: Path) -> Entry:
-    """The Entry of a file or folder that nobody registered. Raises DataError naming its keys when they mean nothing."""
-    raw = guess_raw(name, path)
-    entry = parse_entry(name, raw, base=".", where=str(path))
+def guess_entry(name: str, location: str) -> Entry:
+    """The Entry of a path, glob or URL that nobody registered. Raises DataError naming its keys when they mean nothing."""
+    raw = guess_raw(name, location)
+    entry = parse_entry(name, raw, base=".", where=location)
     mapped = ", ".join(f"{key}={column}" for key, column in (raw.get("columns") or {}).items() if column)
     note = f"not registered, read as {entry.formatting}: {mapped}" if mapped else "not registered, read as text"
     return replace(entry, notes=(*entry.notes, note))
 
 
-def guess_raw(name: str, path: Path) -> dict[str, Any]:
+def guess_raw(name: str, location: str) -> dict[str, Any]:
     """The same as dataset_info.json writes it."""
-    info = path / "dataset_info.json"
-    if info.is_file():
+    if Path(location, "dataset_info.json").is_file():
         raise DataError(
-            f"{path} is a folder with its own dataset_info.json.", f"Set dataset_dir: {path} and dataset: a name in that file."
+            f"{location} is a folder with its own dataset_info.json.",
+            f"Set dataset_dir: {location} and dataset: a name in that file.",
         )
-    files = find_files(str(path), ".", None, f'dataset "{name}"')
-    raw: dict[str, Any] = {"file_name": str(path)}
+    files = files_at(location, ".", None, f'dataset "{name}"')
+    raw: dict[str, Any] = {"cloud_file_name" if "://" in location else "file_name": location}
     if {file.suffix for file in files} <= {".txt", ".md"}:
         raw["formatting"] = "text"
     else:
         rows = (row for _, _, row in islice(FilesSource(files).rows(), ROWS_LOOKED_AT) if isinstance(row, Mapping))
-        raw |= guess_shape(list(rows), str(path))
+        raw |= guess_shape(list(rows), location)
     return raw
 
 

@@ -1,4 +1,4 @@
-"""From a name in `dataset:` to its Entry: registered in dataset_info.json, or a bare path, or an error with the nearest.
+"""From a name in `dataset:` to its Entry: registered in dataset_info.json, or a bare path or URL; or an error with the nearest.
 
 dataset_dir is a folder, a dict with the content of dataset_info.json, "ONLINE" (names are hub ids) or "REMOTE:<repository>"
 (dataset_info.json lies in that hub dataset).
@@ -6,6 +6,7 @@ dataset_dir is a folder, a dict with the content of dataset_info.json, "ONLINE" 
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,17 +28,17 @@ def find_entry(name: str, dataset_dir: str | Path | Mapping[str, Any], *, models
     info, where, base = load_info(dataset_dir)
     if name in info:
         return parse_entry(name, info[name], base=base, where=where, modelscope=modelscope)
-    path = _bare_path(name, base)
-    if path is not None:
+    location = _bare_location(name, base)
+    if location is not None:
         from luthier.datasets.guess import guess_entry
 
-        return guess_entry(name, path)
+        return guess_entry(name, location)
     close = nearest(name, list(info), count=3)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     known = ", ".join(list(info)[:12]) + (" ..." if len(info) > 12 else "")
     raise DataError(
         f'unknown dataset "{name}": not in {where}, and there is no such file or folder.',
-        f"{hint}Registered there: {known or 'nothing'}. A path to a data file works without registration.",
+        f"{hint}Registered there: {known or 'nothing'}. A path or URL of a data file works without registration.",
     )
 
 
@@ -71,9 +72,11 @@ def read_info(path: Path) -> dict[str, Any]:
     return info
 
 
-def _bare_path(name: str, base: str) -> Path | None:
-    """name as a path: from the working directory, then from dataset_dir."""
+def _bare_location(name: str, base: str) -> str | None:
+    """name as a path or glob, from the working directory, then from dataset_dir; or as a URL. None where it is neither."""
+    if "://" in name:
+        return name
     for path in (Path(name).expanduser(), Path(base, name)):
-        if path.exists():
-            return path
+        if path.exists() or (glob.has_magic(name) and next(glob.iglob(str(path), recursive=True), None)):  # noqa: PTH207
+            return str(path)
     return None

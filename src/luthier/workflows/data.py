@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.config import Config
 from luthier.datasets.guess import guess_raw
-from luthier.datasets.info import parse_entry
+from luthier.datasets.info import SOURCE_KEYS, parse_entry
 from luthier.datasets.lookup import INFO_FILE, find_entry, load_info, read_info
 from luthier.datasets.read import SampleSet, read_samples, samples_of
 from luthier.datasets.sources.local import find_files
@@ -176,7 +176,7 @@ def _learned(segment: Segment, at: int) -> bool:
 
 
 def register(
-    path: Path,
+    location: str | Path,
     *,
     name: str | None = None,
     dataset_dir: str = "data",
@@ -185,12 +185,13 @@ def register(
     overwrite: bool = False,
     dry_run: bool = False,
 ) -> tuple[str, dict[str, Any], list[Mapping[str, Any]]]:
-    """Guess what a file or folder holds, prove it on its first rows, write it into dataset_info.json.
+    """Guess what a file, folder, glob or URL holds, prove it on its first rows, write it into dataset_info.json.
 
     Returns name, the entry as written, and the first samples as plain JSON. Raises DataError for a name that is taken
     (unless overwrite) and where the first rows cannot be read; then nothing is written.
     """
-    name = name or path.name.split(".")[0]
+    location = str(location)
+    name = name or Path(location.split("?")[0]).name.split(".")[0]
     info_file = Path(dataset_dir) / INFO_FILE
     info = read_info(info_file) if info_file.is_file() else {}
     if name in info and not overwrite:
@@ -198,8 +199,9 @@ def register(
     if formatting or columns:
         raw = {"formatting": formatting or "alpaca", "columns": dict(columns or {})}
     else:
-        raw = guess_raw(name, path)
-    raw = {"file_name": _relative(path, Path(dataset_dir)), **{key: value for key, value in raw.items() if key != "file_name"}}
+        raw = guess_raw(name, location)
+    where = {"cloud_file_name": location} if "://" in location else {"file_name": _relative(Path(location), Path(dataset_dir))}
+    raw = where | {key: value for key, value in raw.items() if key not in SOURCE_KEYS}
     if "columns" in raw:
         raw["columns"] = {key: column for key, column in raw["columns"].items() if column}
     entry = parse_entry(name, raw, base=dataset_dir, where=str(info_file))

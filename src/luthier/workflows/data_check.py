@@ -6,10 +6,10 @@ Reads everything once and skips bad rows (they are counted); never stops at the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,11 +17,18 @@ from luthier.config import Config
 from luthier.datasets.check import TextCheck
 from luthier.datasets.texts import answer_of, phrases, question_of
 from luthier.errors import ConfigError, DataError, TemplateError
-from luthier.types import IGNORE_INDEX, Sample, Text
+from luthier.types import IGNORE_INDEX, Sample, Text, Turn
 from luthier.workflows.data import encoder_parts, read_as_it_is
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from luthier.templates.base import Template
 
 CUTOFFS = (512, 1024, 2048, 4096, 8192, 16384, 32768)
 NO_CUTOFF = 2**30
+COMPARED = 100
+"""So many first samples are written in the tokenizer's own chat template too, to compare."""
 GROUP = 256
 
 
@@ -84,7 +91,8 @@ class _Characters:
     template = None
     learned_share = None
     unwritable: tuple[str, ...] = ()
-    num_unwritable = num_unlearned = 0
+    num_unwritable = num_unlearned = compared = num_otherwise = 0
+    otherwise: str | None = None
 
     def __init__(self, notes: Iterable[str] = ()):
         self.notes = list(notes)
@@ -110,12 +118,34 @@ class _Tokens:
         self.control_words = sorted({str(token) for token in self.tokenizer.added_tokens_decoder.values()})
         self.lengths: list[int] = []
         self.notes: list[str] = []
+        self._own = _own_template(self._template, self.tokenizer, config) if wants is not Text else None
+        self.compared = self.num_otherwise = 0
+        self.otherwise: str | None = None
         self.unwritable: list[str] = []
         self.num_unwritable = self.num_unlearned = self._learned = 0
 
     @property
     def learned_share(self) -> float:
         return self._learned / max(1, sum(self.lengths))
+
+    def _compare(self, group: Sequence[Sample]) -> None:
+        """The first samples in the named template and in the tokenizer's own: how many differ, and where the first does."""
+        if self._own is None or self.compared >= COMPARED:
+            return
+        for sample in group[: COMPARED - self.compared]:
+            conversation = getattr(sample, "conversation", None) or getattr(sample, "prompt", None) or sample
+            try:
+                named, own = (_ids(each.encode(conversation)) for each in (self._template, self._own))
+            except TemplateError:
+                continue
+            self.compared += 1
+            at = _first_difference(named, own)
+            self.num_otherwise += at is not None
+            if at is not None and self.otherwise is None:
+                words = [repr(self.tokenizer.decode(ids[at : at + 1])) if at < len(ids) else "the end" for ids in (named, own)]
+                self.otherwise = (
+                    f"{sample.origin}: token {at + 1} is {words[0]} in {self._template.name}, {words[1]} in its own"
+                )
 
     def over(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         """The same samples, measured on the way."""
@@ -125,6 +155,7 @@ class _Tokens:
             yield from group
 
     def _measure(self, group: list[Sample]) -> None:
+        self._compare(group)
         try:
             encoded = self._stage.encode(group, self._template)
         except (TemplateError, DataError) as error:
@@ -141,6 +172,28 @@ class _Tokens:
             if segments:
                 self.lengths.append(max(segment.num_tokens for segment in segments))
                 self._learned += sum(int((segment.labels != IGNORE_INDEX).sum()) for segment in segments)
+
+
+def _own_template(template: Template, tokenizer: PreTrainedTokenizerBase, config: Config) -> Template | None:
+    """The tokenizer's own chat template, where another one was named."""
+    from luthier.templates import find_template
+
+    if template.name == "auto" or not tokenizer.chat_template:
+        return None
+    try:
+        return find_template(config.model_copy(update={"template": None, "tool_format": None}), tokenizer)
+    except TemplateError:
+        return None
+
+
+def _first_difference(named: list[int], own: list[int]) -> int | None:
+    """Where two renderings part; None where they are the same."""
+    at = next((k for k, (a, b) in enumerate(zip(named, own)) if a != b), min(len(named), len(own)))
+    return None if at == len(named) == len(own) else at
+
+
+def _ids(turns: Iterable[Turn]) -> list[int]:
+    return [token for turn in turns for token in (*turn.prompt, *turn.answer, *turn.tail)]
 
 
 def _measure(config: Config, wants: type[Sample]) -> _Characters | _Tokens:
@@ -215,6 +268,12 @@ def _findings(report: Report, measure: _Characters | _Tokens, config: Config) ->
         yield "bad", f"{measure.num_unwritable:,} samples cannot be written in this template: {measure.unwritable[0]}"
     if measure.num_unlearned:
         yield "bad", f"{measure.num_unlearned:,} samples have nothing to learn"
+    if measure.num_otherwise:
+        yield (
+            "note",
+            f"{measure.num_otherwise:,} of the first {measure.compared:,} samples are written otherwise than the tokenizer's "
+            f"own chat template would ({measure.otherwise}); template: auto writes them as the model knows them",
+        )
     counts, places = report.texts["counts"], report.texts["places"]
     for severity in ("bad", "note"):
         for what, level, words in FOUND:
