@@ -1,7 +1,7 @@
 """Named templates beside LLaMA-Factory's: the same ids and labels for the same rows, template by template.
 
-    python -m bench.parity                      every template, 4 kinds of rows
-    python -m bench.parity --templates qwen3,glm4
+    python -m bench.parity                      every template of text, 4 kinds of rows
+    python -m bench.parity --templates qwen3,glm4 --set enable_thinking=false mask_history=true
 
 Each template needs special tokens that no one real tokenizer has, so both sides use a tokenizer made for this: Qwen2.5's with
 every special token that any template writes. Leaves: bench/results/parity.md, one line a template, with the first difference
@@ -14,6 +14,8 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,15 @@ from bench.material import REPOSITORY, add_material_options, alone_in, need
 from bench.report import bullets, table, write_report
 from bench.sides import PEER_PYTHON, environment
 from bench.tokens import TokenRow, first_difference, tail_labels
+from luthier.errors import LuthierError
 
 AVOIDED = (
     "Tools without a system message: LLaMA-Factory leaves an empty one in front of them (two newlines too many in Qwen's"
     " format), the vendors' templates and Luthier do not.",
     "An empty list of tools: LLaMA-Factory writes a system message with nothing in it, Luthier writes none.",
-    "What a template writes after an end-of-turn (a newline in ChatML): LLaMA-Factory learns it, Luthier does not; counted.",
+    "What a template writes after an end-of-turn (a newline in ChatML): LLaMA-Factory learns it, Luthier does not. Where"
+    " nothing ends an earlier answer (falcon, solar), LLaMA-Factory learns an eos that is not there; counted.",
+    "Tokens that a template lists are special here for both sides, `<think>` too.",
 )
 """Known differences that the rows keep clear of, so that others can be seen."""
 
@@ -101,10 +106,20 @@ def theirs(request: dict[str, Any], work: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: _read(path) for path in sorted(Path(request["out"]).glob("*.json"))}
 
 
-def ours(model: Path, data: Path, template: str, dataset: str) -> list[TokenRow]:
+@cache
+def tokenizer_in(folder: Path) -> Any:
+    from luthier.config import load_config
+    from luthier.models.tokenizer import load_tokenizer
+
+    return load_tokenizer(load_config({"model_name_or_path": str(folder)}))
+
+
+def ours(
+    model: Path, data: Path, template: str, settings: Mapping[str, Any]
+) -> Iterator[tuple[str, list[TokenRow] | LuthierError]]:
+    """Each dataset with its rows by Luthier, or why there are none."""
     from luthier.config import load_config
     from luthier.datasets import read_samples
-    from luthier.models.tokenizer import load_tokenizer
     from luthier.stages import STAGES
     from luthier.templates import find_template
 
@@ -113,32 +128,31 @@ def ours(model: Path, data: Path, template: str, dataset: str) -> list[TokenRow]
             "stage": "sft",
             "model_name_or_path": str(model),
             "dataset_dir": str(data),
-            "dataset": dataset,
+            "dataset": list(DATASETS),
             "template": template,
             "cutoff_len": 16384,
+            **settings,
         }
     )
-    maker, stage = find_template(config, load_tokenizer(config)), STAGES["sft"](config)
-    made = stage.encode(list(read_samples(config, wants=stage.sample)), maker)
-    segments = [segment for pieces in made for piece in pieces for segment in piece.segments]
-    return [TokenRow(input_ids=segment.input_ids.tolist(), labels=segment.labels.tolist()) for segment in segments]
-
-
-def compare(model: Path, data: Path, template: str, made: dict[str, Any]) -> dict[str, str]:
-    """dataset -> "equal", "equal, N after the end" (see bench/tokens.py), or the first difference."""
-    from luthier.errors import LuthierError
-
-    result = {}
+    maker, stage = find_template(config, tokenizer_in(model)), STAGES["sft"](config)
     for dataset in DATASETS:
-        if "error" in made:
-            result[dataset] = "the peer fails"
+        try:
+            made = stage.encode(list(read_samples(config, [dataset], wants=stage.sample)), maker)
+        except LuthierError as error:
+            yield dataset, error
+            continue
+        segments = [segment for pieces in made for piece in pieces for segment in piece.segments]
+        yield dataset, [TokenRow(input_ids=each.input_ids.tolist(), labels=each.labels.tolist()) for each in segments]
+
+
+def compare(model: Path, data: Path, template: str, made: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, str]:
+    """dataset -> "equal", "equal, N after the end" (see bench/tokens.py), or the first difference."""
+    result = dict.fromkeys(DATASETS, f"the peer fails: {made.get('error')}")
+    for dataset, mine in ours(model, data, template, settings) if "error" not in made else ():
+        if isinstance(mine, LuthierError):
+            result[dataset] = f"refused: {mine.message.splitlines()[0][:90]}"
             continue
         rows = [TokenRow(**row) for row in made[dataset]]
-        try:
-            mine = ours(model, data, template, dataset)
-        except LuthierError as error:
-            result[dataset] = f"refused: {error.message.splitlines()[0][:90]}"
-            continue
         difference = first_difference(mine, rows)
         tails = 0 if difference else tail_labels(mine, rows)
         result[dataset] = difference or (f"equal, {tails} after the end" if tails else "equal")
@@ -162,6 +176,7 @@ def main() -> int:
         prog="python -m bench.parity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--templates", default="", help="names with commas (default: all that LLaMA-Factory has)")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="keys of the configuration, for both sides")
     add_material_options(parser)
     options = parser.parse_args()
     with alone_in(options.work / "parity"):
@@ -172,30 +187,39 @@ def measure(options: argparse.Namespace) -> int:
     """Both sides over every template, the table; 1 where a difference is left unexplained."""
     import logging
 
+    from luthier.templates.family import family_names
+
     logging.getLogger("luthier").setLevel(logging.ERROR)
     work = options.work / "parity"
-    model = make_tokenizer(options.assets, work / "model", json.loads(_peer("tokens", work=work).splitlines()[-1]))
+    about = json.loads(_peer("about", work=work).splitlines()[-1])
+    model = make_tokenizer(options.assets, work / "model", about["tokens"])
     data = make_data(options.assets, work / "data")
-    names = options.templates.split(",") if options.templates else None
+    names = options.templates.split(",") if options.templates else [n for n in about["templates"] if n in family_names()]
     out = work / "made"
     for old in out.glob("*.json"):
         old.unlink()
-    request = {"model": str(model), "data": str(data), "datasets": DATASETS, "templates": names, "out": str(out)}
-    made = theirs(request, work)
+    settings = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in options.set)}
+    counts = {name: len(_read(data / f"{name}.json")) for name in DATASETS}
+    request = {"model": str(model), "data": str(data), "datasets": counts, "templates": names, "out": str(out)}
+    made = theirs({**request, "settings": settings}, work)
 
     reasons = yaml.safe_load(LISTED.read_text(encoding="utf-8")) or {}
     rows, unexplained = [], []
     for template in made:
-        result = compare(model, data, template, made[template])
+        result = compare(model, data, template, made[template], settings)
         equal = all(text.startswith("equal") for text in result.values())
-        reason = "" if equal else reasons.get(template, "")
-        if not equal and not reason and "error" not in made[template]:
+        reason = "" if equal else reasons.get(template, "").strip().replace("|", "\\|")
+        if not equal and not reason:
             unexplained.append(template)
         rows.append((template, *(result[dataset] for dataset in DATASETS), reason))
         print(template, result, flush=True)
+    alone = [name for name in family_names() if name not in about["templates"]]
+    left = [name for name in about["templates"] if name not in family_names()]
     sections = [
         f"{len(rows)} templates; not equal and not explained: {len(unexplained)} ({', '.join(unexplained) or 'none'}).",
         bullets(AVOIDED),
+        f"Names that only Luthier has: {', '.join(alone)}.",
+        f"Names of LLaMA-Factory's for pictures, sound and video: {', '.join(left)}.",
         table(("template", *DATASETS, "why ours differs"), rows),
     ]
     write_report(

@@ -160,10 +160,9 @@ class TestThinking:
 
     def test_families_that_do_not_reason_keep_it_as_words(self, assets):
         tokenizer = tokenizer_of(assets, "qwen3")
-        template = find_template(config("qwen3_nothink", enable_thinking=False), tokenizer)
-        assert learned(template.encode(THINKING["thinking"]), tokenizer) == [
-            "<think>\n2 and 2\n\nis 4\n</think>\n\n4<|im_end|>"
-        ]
+        template = find_template(config("qwen3_nothink", enable_thinking=False, mask_history=True), tokenizer)
+        answers = [f"<think>\n{each}\n</think>\n\n{n}<|im_end|>" for each, n in (("easy", 4), ("also easy", 6))]
+        assert learned(template.encode(THINKING["thinking multi"]), tokenizer) == answers
 
 
 @pytest.mark.parametrize("name", ["qwen", "llama3", "chatml", "gemma", "phi4"])

@@ -67,10 +67,10 @@ R1 = (
 
 @pytest.fixture
 def with_template(assets):
-    """A copy of qwen3's tokenizer that speaks another template; its end of turn is <|im_end|>."""
+    """A copy of minimind's tokenizer that speaks another template; its end of turn is <|im_end|>."""
 
     def build(source, words=()):
-        own = tokenizer_of(assets, "qwen3")
+        own = tokenizer_of(assets, "minimind")
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_object=type(own.backend_tokenizer).from_str(own.backend_tokenizer.to_str()),
             eos_token="<|im_end|>",

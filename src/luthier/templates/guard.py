@@ -80,19 +80,16 @@ class Guard:
         return hidden
 
     def hide_json(self, value: Any) -> Any:
-        """A JSON value with every text in it hidden. Keys that are plain names stay, so that templates find them."""
+        """A JSON value with every text in it hidden, keys too. Plain names stay, so that templates can look them up."""
         if isinstance(value, str):
-            return self.hide(value)
+            plain = value.isidentifier() and value not in self._middles and not self.words_in(value)
+            return value if plain else self.hide(value)
         if isinstance(value, Mapping):
-            return {self._hide_key(key): self.hide_json(item) for key, item in value.items()}
+            return {self.hide_json(key): self.hide_json(item) for key, item in value.items()}
         return [self.hide_json(item) for item in value] if isinstance(value, (list, tuple)) else value
 
     def hide_calls(self, calls: Sequence[ToolCall]) -> list[ToolCall]:
         return [replace(call, name=self.hide(call.name), arguments=self.hide_json(call.arguments)) for call in calls]
-
-    def _hide_key(self, key: str) -> str:
-        plain = key.isidentifier() and key not in self._middles and not self.words_in(key)
-        return key if plain else self.hide(key)
 
     def _find_middles(self, sources: str) -> set[str]:
         """Texts that would complete a control word between the two halves of it that a template writes: '<|' ~ text ~ '|>'."""

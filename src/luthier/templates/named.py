@@ -180,8 +180,7 @@ class NamedTemplate:
     def _write_answer(self, draft: _Draft, message: Message, history: History | None) -> None:
         """history: None for the last message of a conversation, which keeps its reasoning and may get an empty block."""
         thought, words = self._thought(message)
-        unwanted = self._thinking.enabled is False and self.family.thinking
-        if thought and (unwanted or history == "dropped"):
+        if thought and self.family.thinking and (history == "dropped" or self._thinking.enabled is False):
             if history is None:
                 self._notices.warn("off", "enable_thinking is false: the reasoning in the data is left out.")
             thought = ""

@@ -127,7 +127,7 @@ def write_jinja(
         CLOSING=json.dumps(words[1], ensure_ascii=False),
         OPENING_WORD=json.dumps(words[0].strip(), ensure_ascii=False),
         CLOSING_WORD=json.dumps(words[1].strip(), ensure_ascii=False),
-        KEEPS=str(thinking.preserve).lower(),
+        KEEPS=str(thinking.preserve or not family.thinking).lower(),
         UNWANTED=" or thinks is false" if family.thinking else "",
         EMPTY=_empty(family, empty),
         JOINT=json.dumps(tool_format.joint),
