@@ -78,6 +78,7 @@ BROKEN = {
     "a reference that is asked for is used": {"stage": "dpo", "pref_loss": "simpo", "ref_model": "m"},
     "distillation has a teacher": {"stage": "kd"},
     "a teacher teaches": {"teacher_model": "m"},
+    "a stream is not asked before": {"stage": "dpo", "precompute_ref_log_probs": True, "streaming": True, "max_steps": 1},
     "a teacher speaks of all tokens": {"stage": "kd", "teacher_model": "m", "precompute_ref_log_probs": True},
     "GRPO has a reward": {"stage": "grpo"},
     "rewards are not evaluated": {"stage": "grpo", "reward_funcs": "format", "val_size": 5},

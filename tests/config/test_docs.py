@@ -85,7 +85,8 @@ def test_explain():
 
 def test_list():
     text = list_keys("tuning")
-    assert "lora_rank [8]" in text and "learning_rate" not in text and "oft_rank" not in text
+    assert "lora_rank [8]" in text and "learning_rate" not in text
+    assert "use_unsloth" not in list_keys("model")
     assert "learning_rate [5e-05]" in list_keys(lang="zh")
     with pytest.raises(ConfigError, match="Did you mean tuning"):
         list_keys("tunning")

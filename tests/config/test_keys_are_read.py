@@ -7,7 +7,12 @@ import luthier
 from luthier.config.docs import read_docs
 
 SOURCE = Path(luthier.__file__).parent
-COMPOSED = {"logging_strategy": '{what}_strategy"', "eval_strategy": '{what}_strategy"'}
+COMPOSED = {
+    "logging_strategy": '{what}_strategy"',
+    "eval_strategy": '{what}_strategy"',
+    "apollo_update_interval": '{kind}_update_interval"',
+    "apollo_proj_type": '{kind}_proj_type"',
+}
 """Keys that are read under a name put together in the code -> what that code looks like."""
 
 
