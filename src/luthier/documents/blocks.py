@@ -45,7 +45,8 @@ def find_blocks(text: str) -> list[Block]:
         position = blank(text, position).end()
         if simple := plain(text, position):
             position = simple.end()
-            blocks.append(Block("paragraph", simple.start(), position))
+            end = _trimmed(text, simple.start(), position) if text[position - 1] in " \t\r" else position
+            blocks.append(Block("paragraph", simple.start(), end))
         elif lines := run(text, position):
             position = _marked_run(text, position, lines.end(), blocks)
         else:

@@ -22,7 +22,7 @@ MIX = np.array([1, 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], 
 MOST_IN_BUCKET = 50
 BATCH = 4096
 SAME_QUESTION = 0.85
-PARTICULARS = re.compile(r"\d+(?:\.\d+)*|[\"“「`][^\"”」`]*[\"”」`]|\b[A-Z]\w*")
+PARTICULARS = re.compile(r"\d+(?:\.\d+)*|[\"“「`][^\"”」`]*[\"”」`]|(?<=\s)[A-Z]\w*")
 NOT_WORDS = re.compile(r"[\W_]+")
 CJK = re.compile("[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]")
 

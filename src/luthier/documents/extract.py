@@ -31,6 +31,7 @@ TURN = re.compile(r"^\*\*(User|Assistant)\*\* \([^\n]*?\): (.*)$")
 NUMBER = re.compile(
     r"^(?:\d+(?:\.\d+)*\\?[.、)]?|第[一二三四五六七八九十百零\d]+[章节篇条部分]+|[一二三四五六七八九十]+、|[(（][\d一二三四五六七八九十]+[)）])[\s\u3000:：]*"
 )
+ARTICLE = re.compile(r"(?:An?|The)\s+")
 BOLD_QUESTION = re.compile(r"\*\*[^*\n]{4,120}[?？]\s*\*\*")
 ING = re.compile(r"^\w+ing$")
 
@@ -199,7 +200,10 @@ def _definitions(text: str, block: Block, words: dict) -> Iterator[Pair]:
             ends = sentence_ends(text, block.start, block.end) or [block.end]
             stop = ends[1] if ends[0] - block.start < 40 and len(ends) > 1 else ends[0]
             term = match["term"].strip('`"“” ')
-            if stop - block.start >= LEAST_ANSWER and not words["no_terms"].match(term):
+            article = ARTICLE.match(term)
+            bare = term[article.end() :] if article else term
+            term = term[0].lower() + term[1:] if article else term
+            if stop - block.start >= LEAST_ANSWER and not words["no_terms"].match(bare):
                 question = words["definition"].format(term=term)
                 answer = as_answer(text[block.start : stop])
                 yield Pair(question=question, answer=answer, type="definition", evidence=(_proof(text, block.start, stop),))

@@ -1,0 +1,292 @@
+"""Jobs against a scripted server: what is answered is kept, what fails is said, what is limited stays limited."""
+
+import asyncio
+import json
+import logging
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from luthier.documents.jobs.faults import fault_of_status, retry_after
+from luthier.documents.jobs.keys import find_key, hide
+from luthier.documents.jobs.limits import Limiter
+from luthier.documents.jobs.reply import BadReply, read_json, read_reply
+from luthier.documents.project import Project, add_files
+from luthier.errors import EngineError
+from luthier.workflows import documents, documents_calls
+
+from .fake_server import FakeServer, Fault, completion
+
+KEY = "sk-secret-0123456789"
+
+
+def book(sections: int) -> str:
+    """Sections that have hardly a word in common, so that no row is a near-duplicate of another."""
+    letters = random.Random(5)
+    words = ["".join(letters.choices("abcdefghijklmnopqrstuvwxyz", k=7)) for _ in range(sections * 9)]
+    return "\n\n".join(f"# Part {n}\n\nThe {' '.join(words[n * 9 : n * 9 + 9])}." for n in range(sections))
+
+
+def make(folder: Path, server: FakeServer, sections: int = 8, endpoint: str = "", more: str = "") -> Project:
+    source = folder / "book.md"
+    source.write_text(book(sections))
+    recipe = f"""
+chunk: {{max_chars: 200, min_chars: 0}}
+split: {{val: 0, test: 0}}
+ask: {{generator: model, per_1000_chars: 1, max_per_chunk: 1, unanswerable: 0}}
+endpoint: {{base_url: "{server.url}", model: fake, concurrency: 4, timeout_s: 5, max_tokens: 100, {endpoint}}}
+{more}"""
+    project = Project.create(folder / "book", recipe)
+    add_files(project, [source])
+    return project
+
+
+def answers(project: Project) -> list:
+    return project.store.all("SELECT * FROM answer ORDER BY id")
+
+
+def test_a_project_runs_to_a_dataset_and_asks_nothing_twice(tmp_path):
+    lines = []
+    with FakeServer() as server, make(tmp_path, server) as project:
+        exported = documents.run(project, lines.append)
+        assert exported.counts == {"train": 8}
+        assert server.total == 24 and server.most_active <= 4  # ask, answer, judge for 8 sections
+        documents.run(project, lines.append)
+        assert server.total == 24
+        rows = [json.loads(line) for line in (exported.folder / "provenance.jsonl").read_text().splitlines()]
+        text = project.text(rows[0]["text"])
+        for row in rows:
+            assert row["verdicts"] == {"supported": 9.0, "useful": 8.0}
+            assert row["quotes"] and text[row["quotes"][0]["start"] : row["quotes"][0]["end"]].strip()
+
+
+def test_overload_cut_connections_and_broken_bodies_are_outlived(tmp_path):
+    def script(request, again, number):
+        kind = number % 7
+        if again > 1 or kind > 4:
+            return None
+        return [
+            Fault(status=429, headers={"Retry-After": "0.1"}, body=b'{"error": {"message": "slow down"}}'),
+            Fault(status=500, body=b"oops"),
+            Fault(status=0),
+            Fault(body=b"<html>a proxy's page</html>"),
+            Fault(status=503, body=b""),
+        ][kind]
+
+    with FakeServer(script) as server, make(tmp_path, server, more="judge: {enabled: false}") as project:
+        exported = documents.run(project, lambda line: None)
+        assert exported.counts == {"train": 8}
+        kept = project.store.value("SELECT count(*) FROM llm_call WHERE CAST(response AS TEXT) LIKE '%proxy%'")
+        assert kept == sum(1 for key in project.store.all("SELECT request_hash FROM llm_call WHERE request_hash LIKE '%:%'"))
+        assert {row["state"] for row in project.store.all("SELECT state FROM job")} == {"done"}
+
+
+def test_an_answer_in_prose_is_asked_once_more_and_then_said(tmp_path):
+    def script(request, again, number):
+        prompt = request["messages"][0]["content"]
+        if "Question:" in prompt and "Part 3" in prompt:
+            return Fault(body=completion(request, content="I would say forty-two."))
+        return None
+
+    lines = []
+    with FakeServer(script) as server, make(tmp_path, server, more="judge: {enabled: false}") as project:
+        documents.run(project, lines.append)
+        assert len(answers(project)) == 7
+        failed = project.store.one("SELECT * FROM unit WHERE state='failed'")
+        assert failed["error_code"] == "not_json" and "asked twice" in failed["error"]
+        assert project.store.value("SELECT state FROM job WHERE stage='answer' ORDER BY id DESC") == "done with failures"
+        assert any("not_json 1" in line for line in lines)
+        assert project.store.value("SELECT count(*) FROM llm_call WHERE CAST(response AS TEXT) LIKE '%forty-two%'") == 2
+        server.script = lambda *_: None
+        documents.run(project, lines.append)
+        assert len(answers(project)) == 7  # a failed unit waits until it is asked for
+        documents.run(project, lines.append, retry_failed=True)
+        assert len(answers(project)) == 8
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, b'{"error": {"message": "bad key sk-secret-0123456789"}}', "does not accept the API key"),
+        (402, b"", "no credit left"),
+        (404, b'{"error": "no such model"}', "no such address or model"),
+        (429, b'{"error": {"code": "insufficient_quota"}}', "no credit left"),
+    ],
+)
+def test_refusals_pause_the_job_and_nothing_is_lost(tmp_path, monkeypatch, status, body, words):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    seen = []
+
+    def script(request, again, number):
+        seen.append(number)
+        return Fault(status=status, body=body) if len(seen) > 3 else None
+
+    with FakeServer(script) as server, make(tmp_path, server) as project:
+        with pytest.raises(EngineError, match=words) as error:
+            documents.run(project, lambda line: None)
+        assert "Nothing is lost" in str(error.value) and KEY not in str(error.value)
+        assert server.total <= 3 + 4  # at most those in the air
+        before = server.total
+        server.script = lambda *_: None
+        documents.run(project, lambda line: None)
+        assert server.total == before + 24 - 3
+
+
+def test_the_key_is_sent_and_stands_nowhere(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("MY_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+
+    def script(request, again, number):
+        return Fault(status=500, body=f"who is {KEY}?".encode()) if number == 2 else None
+
+    with FakeServer(script) as server, make(tmp_path, server, endpoint="api_key_env: MY_KEY") as project:
+        documents.run(project, logging.getLogger("luthier").info)
+        assert all(headers["Authorization"] == f"Bearer {KEY}" for headers in server.headers)
+    for file in (tmp_path / "book").rglob("*"):
+        if file.is_file():
+            assert KEY.encode() not in file.read_bytes(), file
+    assert KEY not in caplog.text
+    assert find_key("MY_KEY") == KEY and find_key("NO_SUCH_KEY") == ""
+    assert hide(f"a {KEY} b", KEY) == "a [key] b"
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "<think>"])
+def test_reasoning_is_kept_from_whichever_field(tmp_path, field):
+    with FakeServer(reasoning=field) as server, make(tmp_path, server, sections=2, more="judge: {enabled: false}") as project:
+        exported = documents.run(project, lambda line: None)
+        assert [(row["thinking"], row["thinking_origin"]) for row in answers(project)] == [("Let me look.", field)] * 2
+        row = json.loads((exported.folder / "train.jsonl").read_text().splitlines()[0])
+        assert row["output"].startswith("<think>\nLet me look.\n</think>\n\n")
+
+
+def test_the_budget_is_a_hard_stop(tmp_path):
+    with FakeServer() as server, make(tmp_path, server, more="budget: {tokens: 1500, pilot: 0}") as project:
+        with pytest.raises(EngineError, match="out of budget"):
+            documents.run(project, lambda line: None)
+        spent = project.store.value("SELECT sum(tokens_in + tokens_out) FROM llm_call")
+        assert 0 < spent <= 1500
+        assert project.store.value("SELECT state FROM job ORDER BY id DESC") == "out of budget"
+
+
+def test_the_pilot_asks_before_the_rest(tmp_path):
+    asked = []
+    with (
+        FakeServer() as server,
+        make(tmp_path, server, endpoint="price_in: 1, price_out: 2", more="budget: {pilot: 3}") as project,
+    ):
+        with pytest.raises(EngineError, match="stopped after the pilot"):
+            documents.run(project, lambda line: None, go=lambda line: asked.append(line) or False)
+        assert server.total == 3
+        assert "pilot of 3; 5 calls are left, about 500 tokens in and 100 out, about 0.00 in money" in asked[0]
+        documents.run(project, lambda line: None)
+        assert server.total == 24
+
+
+def test_a_server_that_is_down_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("luthier.documents.jobs.engine.FIRST_WAIT_S", 0.001)
+    with FakeServer() as server:
+        pass
+    with (
+        make(tmp_path, server, endpoint="max_attempts: 2") as project,
+        pytest.raises(EngineError, match=r"all 8 units failed|in a row"),
+    ):
+        documents.run(project, lambda line: None)
+
+
+def test_a_weaker_model_gives_preference_pairs(tmp_path):
+    def script(request, again, number):
+        if request["model"] == "small":
+            return Fault(body=completion(request, content='{"answer": "No idea.", "quotes": []}'))
+        return None
+
+    more = "judge: {enabled: false}\nanswer: {weaker: small}\nexport: {format: preference}"
+    with FakeServer(script) as server, make(tmp_path, server, sections=3, more=more) as project:
+        exported = documents.run(project, lambda line: None)
+        rows = [json.loads(line) for line in (exported.folder / "train.jsonl").read_text().splitlines()]
+        assert len(rows) == 3 and {row["rejected"]["value"] for row in rows} == {"No idea."}
+
+
+def test_a_changed_prompt_asks_again_and_the_old_rows_come_back_with_the_old_prompt(tmp_path):
+    with FakeServer() as server, make(tmp_path, server, sections=2, more="judge: {enabled: false}") as project:
+        documents.run(project, lambda line: None)
+        first = [row["id"] for row in answers(project)]
+        text = project.recipe_file.read_text()
+    project.recipe_file.write_text(text + "\nanswer: {style: Be brief.}\n")
+    with FakeServer() as other, Project.open(project.folder) as changed:
+        changed.recipe = changed.recipe.model_copy(
+            update={"endpoint": changed.recipe.endpoint.model_copy(update={"base_url": other.url})}
+        )
+        documents.run(changed, lambda line: None)
+        assert other.total == 2  # the questions stand; only the answers are made anew
+        assert {row["state"] for row in answers(changed) if row["id"] in first} == {"old"}
+    project.recipe_file.write_text(text)
+    with Project.open(project.folder) as back:
+        documents_calls.ask(back, lambda line: None, lambda line: True)
+        documents_calls.answer(back, lambda line: None, lambda line: True)
+        assert {row["state"] for row in answers(back) if row["id"] in first} == {"current"}
+
+
+def test_limits_of_a_minute_and_of_tokens():
+    now = [0.0]
+    limiter = Limiter(10, per_minute=3, tokens_per_minute=100, clock=lambda: now[0])
+    assert [limiter._try(30) for _ in range(4)] == [True, True, True, False]
+    now[0] = 61.0
+    assert limiter._try(90) and not limiter._try(30)
+
+
+def test_overload_halves_and_success_adds_one():
+    now = [0.0]
+    limiter = Limiter(8, clock=lambda: now[0])
+    limiter.overloaded(wait_s=5)
+    limiter.overloaded()
+    assert limiter.allowed == 4 and not limiter._try(1)
+    now[0] = 6.0
+    assert limiter._try(1)
+    for _ in range(8):
+        limiter.succeeded()
+    assert limiter.allowed == 5
+
+
+def test_a_slot_is_given_back():
+    async def go() -> int:
+        limiter = Limiter(1)
+        for _ in range(3):
+            async with limiter.slot(1):
+                pass
+        return limiter.active
+
+    assert asyncio.run(go()) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('[{"a": 1}]', [{"a": 1}]),
+        ('Sure!\n```json\n{"a": "x",}\n```\nThat is it.', {"a": "x"}),
+        ('{"a": "line one\nline two"}', {"a": "line one\nline two"}),
+        ('[{"a": 1}, {"a": 2}, {"a": ', [{"a": 1}, {"a": 2}]),
+        ("{'a': 'it is', 'b': None}", {"a": "it is", "b": None}),
+    ],
+)
+def test_json_is_found_and_repaired(text, value):
+    assert read_json(text) == value
+
+
+def test_what_is_no_answer_is_said():
+    for body in (b"<html>", b"{}", b'{"choices": []}', b'{"error": "x"}'):
+        with pytest.raises(BadReply):
+            read_reply(body)
+    with pytest.raises(BadReply):
+        read_json("no json here")
+
+
+def test_faults():
+    assert fault_of_status(500, {}, b"x").action == "again"
+    assert fault_of_status(400, {}, b'{"error": {"message": "too long"}}') == ("fail", "http_400", "HTTP 400: too long", 0.0)
+    assert fault_of_status(403, {}, b"").action == "stop"
+    assert retry_after({"Retry-After": "7"}) == 7 and retry_after({"retry-after-ms": "1500"}) == 1.5 and retry_after({}) == 0
+    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 20))
+    assert 15 < retry_after({"Retry-After": date}) < 25
+    assert retry_after({"Retry-After": "soon"}) == 0
