@@ -7,6 +7,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--llamacpp-python", help="a Python that has llama-cpp-python, to load exported GGUFs with llama.cpp itself")
+
+
 @pytest.fixture(scope="session")
 def assets() -> Path:
     """The folder of real tokenizers, models and datasets; the test is skipped where it is absent."""

@@ -12,13 +12,18 @@ from luthier.errors import ConfigError
 def command(argv: list[str]) -> int:
     """luthier export [CONFIG.yaml] --adapter_name_or_path A --export_dir DIR [--key value ...]
 
-    Merges the adapter(s) into their base and writes safetensors shards of export_size GB with tokenizer, chat template and
-    generation settings. The result is loaded again and its logits compared with base and adapter before the folder gets its
-    name; a failure leaves nothing behind. infer_dtype chooses the number format (default: that of the base).
+    Merges the adapter(s) into their base and writes one of these, by export_format:
+      safetensors  a Hugging Face folder: shards of export_size GB, tokenizer, chat template, Ollama's Modelfile (the default)
+      gguf         one file for llama.cpp: export_gguf_type f32, f16, bf16, q8_0; q4_k_m and the like with llama.cpp installed
+      ollama       the same, and `ollama create` where Ollama is installed
+      gguf_lora    the adapter alone, for llama.cpp's --lora
+    The result is loaded again and its logits compared with base and adapter before the folder gets its name; a failure leaves
+    nothing behind. infer_dtype chooses the number format (default: that of the base). export_hub_model_id publishes it.
 
     Examples:
       luthier export --adapter_name_or_path saves/lora/sft --export_dir saves/lora/merged
-      luthier export --model_name_or_path starter --adapter_name_or_path saves/lora/sft --export_dir out --infer_dtype float32
+      luthier export --adapter_name_or_path saves/lora/sft --export_dir saves/lora/gguf --export_format gguf
+      luthier export --model_name_or_path starter --export_dir out --export_format gguf --export_gguf_type q8_0
     """
     if not argv:
         raise ConfigError("luthier export needs a model and an export_dir.", "luthier export --help shows examples.")

@@ -2,4 +2,12 @@
 
 from luthier.registry import Registry
 
-EXPORTERS = Registry("export_format", {"safetensors": "luthier.exporters.safetensors:Safetensors"})
+EXPORTERS = Registry(
+    "export_format",
+    {
+        "safetensors": "luthier.exporters.safetensors:Safetensors",
+        "gguf": "luthier.exporters.gguf:Gguf",
+        "gguf_lora": "luthier.exporters.gguf_lora:GgufLora",
+        "ollama": "luthier.exporters.ollama:Ollama",
+    },
+)

@@ -1,4 +1,4 @@
-"""The contract of an exporter: a merged transformers model in, a folder in one file format out, proved by loading it again."""
+"""The contract of an exporter: a trained transformers model in, a folder in one file format out, proved by loading it again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from luthier.config import Config
@@ -15,22 +17,38 @@ if TYPE_CHECKING:
 
 
 class Exporter(Protocol):
-    """One file format (safetensors, gguf, ollama ...), made from the config: EXPORTERS[export_format](config)."""
+    """One file format (safetensors, gguf, ollama ...), made from the config: EXPORTERS[export_format](config).
+
+    merges: whether write wants the merged model; else it gets the base with its adapter attached.
+    """
+
+    merges: bool
 
     def __init__(self, config: Config): ...
 
-    def check(self, model: PreTrainedModel) -> None:
-        """Raise ExportError early where this model or machine cannot be exported so."""
+    def dtype(self, stored: torch.dtype) -> torch.dtype:
+        """The number format that the files will have (or come closest to). stored: that of the base's files."""
         ...
 
-    def write(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: Template, folder: Path) -> None:
+    def check(self, shapes: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype) -> None:
+        """Raise ExportError where this model or machine cannot be exported so.
+
+        shapes: the model on the meta device: no weight has been read yet.
+        """
+        ...
+
+    def write(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, template: Template, folder: Path) -> None:
         """Write all files into folder (exists, empty; it gets its final name only after verify)."""
         ...
 
     def verify(self, expected: Probe, folder: Path) -> Mapping[str, float]:
-        """Load the files with the tool that they are made for, ask them the same, and return the measured differences.
+        """Load the files again, ask them the same, and return the measured differences.
 
         expected: what the trained model (base with adapter, before merging) answered. ExportError where they differ by more
         than the number format explains.
         """
+        ...
+
+    def publish(self, folder: Path) -> None:
+        """Hand the finished folder to the programs of this machine that it is made for; nothing for most formats."""
         ...

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luthier.errors import ExportError
-from luthier.exporters.probe import Probe, ask, compare
+from luthier.exporters.modelfile import write_modelfile
+from luthier.exporters.probe import TOLERANCES, Probe, ask, compare
 from luthier.runtime.files import free_bytes, size_text
 from luthier.runtime.quiet import quiet_transformers
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from luthier.config import Config
@@ -21,20 +23,24 @@ if TYPE_CHECKING:
 class Safetensors:
     """export_format: safetensors."""
 
+    merges = True
+
     def __init__(self, config: Config):
         self.config = config
+        self._dtype: torch.dtype | None = None
 
-    def check(self, model: PreTrainedModel) -> None:
-        """Refuse a disk that is too small before anything is written."""
-        needed = sum(p.numel() * p.element_size() for p in model.parameters())
-        free = free_bytes(Path(self.config.export_dir).expanduser())
-        if free < needed * 1.05:
-            raise ExportError(
-                f"export_dir {self.config.export_dir} needs {size_text(needed)}; {size_text(free)} are free on that disk.",
-                "Free some space or choose another export_dir.",
-            )
+    def dtype(self, stored: torch.dtype) -> torch.dtype:
+        import torch
+
+        self._dtype = getattr(torch, self.config.infer_dtype) if self.config.infer_dtype != "auto" else stored
+        return self._dtype
+
+    def check(self, shapes: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype) -> None:
+        """Refuse a disk that is too small before anything is read."""
+        require_space(self.config, sum(p.numel() for p in shapes.parameters()) * dtype.itemsize)
 
     def write(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: Template, folder: Path) -> None:
+        model.to(self._dtype or model.dtype)
         model.config.use_cache = True
         _generation_settings(model, tokenizer, template)
         with quiet_transformers():
@@ -42,6 +48,7 @@ class Safetensors:
         tokenizer.chat_template = template.jinja()
         tokenizer.padding_side = "left"  # what generation in batches needs
         tokenizer.save_pretrained(folder)
+        write_modelfile(folder, ".", tokenizer, template, model.config.max_position_embeddings)
 
     def verify(self, expected: Probe, folder: Path) -> Mapping[str, float]:
         from transformers import AutoModelForCausalLM
@@ -54,7 +61,19 @@ class Safetensors:
                 local_files_only=True,
                 trust_remote_code=self.config.trust_remote_code,
             )
-        return compare(expected, ask(model, expected.prompts), model.dtype, folder)
+        return compare(expected, ask(model, expected.prompts), TOLERANCES[model.dtype], folder)
+
+    def publish(self, folder: Path) -> None: ...
+
+
+def require_space(config: Config, needed: int) -> None:
+    """Raise ExportError unless so many bytes, and a little more, are free where export_dir is to be."""
+    free = free_bytes(Path(config.export_dir or ".").expanduser())
+    if free < needed * 1.05:
+        raise ExportError(
+            f"export_dir {config.export_dir} needs {size_text(needed)}; {size_text(free)} are free on that disk.",
+            "Free some space or choose another export_dir.",
+        )
 
 
 def _generation_settings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: Template) -> None:

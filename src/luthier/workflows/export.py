@@ -13,6 +13,9 @@ from luthier.adapters import ADAPTERS
 from luthier.config import Config
 from luthier.errors import ExportError
 from luthier.exporters import EXPORTERS
+from luthier.exporters.card import write_card
+from luthier.exporters.hubs import find_hub
+from luthier.hub import resolve_adapter
 from luthier.models.load import load_config_of_model, load_model
 from luthier.runtime.device import Device, memory, pick_device
 from luthier.runtime.files import disk_errors, size_text
@@ -22,6 +25,7 @@ from luthier.workflows.keep import RECORD
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
     from luthier.templates.base import Template
 
@@ -31,33 +35,36 @@ QUESTIONS = ("Who are you?", "你是谁？", "1 + 1 =")
 
 
 def export(config: Config) -> Path:
-    """Write the merged model to export_dir and return it. Raises LuthierError and leaves nothing half-written."""
+    """Write the trained model to export_dir and return it. Raises LuthierError and leaves nothing half-written."""
     from luthier.exporters.probe import ask
 
     config = settle(config)
     target = check_target(config)
     exporter = EXPORTERS[config.export_format](config)
+    hub = find_hub(config)
     tokenizer, template = load_words(config)
     device = pick_device(config) if config.export_device == "auto" else Device(kind="cpu")
-    stored = getattr(load_config_of_model(config), "dtype", None)
-    wanted = _wanted_dtype(config, stored)
-    model = load_model(config, device=device.torch, dtype=_merging_dtype(config, device, wanted))
-    exporter.check(model)
+    dtype = exporter.dtype(getattr(load_config_of_model(config), "dtype", None) or torch_dtype("float32"))
+    shapes = shapes_of(config)
+    check_adapters(config, shapes)
+    exporter.check(shapes, tokenizer, dtype)
+    model = load_model(config, device=device.torch, dtype=_merging_dtype(shapes, device, dtype))
     if config.adapter_name_or_path:
         adapter = ADAPTERS[config.finetuning_type](config)
         net = adapter.attach(model, trainable=False)
         expected = ask(net, probes(template))
-        model = adapter.merge(net)
-        logger.info("%s merged into %s", ", ".join(config.adapter_name_or_path), config.model_name_or_path)
+        model = adapter.merge(net) if exporter.merges else net
+        done = "merged into" if exporter.merges else "taken out of"
+        logger.info("%s %s %s", ", ".join(config.adapter_name_or_path), done, config.model_name_or_path)
     else:
         expected = ask(model, probes(template))
-    model.to(wanted)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        with disk_errors(target, sum(p.numel() * p.element_size() for p in model.parameters())):
+        with disk_errors(target, sum(p.numel() for p in model.parameters()) * dtype.itemsize):
             exporter.write(model, tokenizer, template, draft)
             _write_record(config, template, draft)
+            write_card(config, template, draft)
         del model
         if config.export_verify == "on":
             found = exporter.verify(expected, draft)
@@ -73,7 +80,10 @@ def export(config: Config) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
-    logger.info("the model is in %s (%s, %s)", target, size_text(size), str(wanted).removeprefix("torch."))
+    logger.info("the model is in %s (%s)", target, size_text(size))
+    exporter.publish(target)
+    if hub is not None:
+        logger.info("published: %s", hub.upload(target))
     return target
 
 
@@ -101,22 +111,33 @@ def probes(template: Template) -> list[list[int]]:
     return [template.encode_prompt(Conversation(messages=(Message(role="user", content=text),))) for text in QUESTIONS]
 
 
-def _wanted_dtype(config: Config, stored: torch.dtype | None) -> torch.dtype:
-    """infer_dtype where set, else the dtype of the base's files."""
-    import torch
-
-    return getattr(torch, config.infer_dtype) if config.infer_dtype != "auto" else stored or torch.float32
-
-
-def _merging_dtype(config: Config, device: Device, wanted: torch.dtype) -> torch.dtype:
-    """Weights are rounded once: merged in float32 where that fits into half of the free memory, else as wanted."""
+def shapes_of(config: Config) -> PreTrainedModel:
+    """The model on the meta device: names and shapes, no numbers."""
     import torch
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        shapes = AutoModelForCausalLM.from_config(load_config_of_model(config), trust_remote_code=config.trust_remote_code)
+        return AutoModelForCausalLM.from_config(load_config_of_model(config), trust_remote_code=config.trust_remote_code)
+
+
+def check_adapters(config: Config, shapes: PreTrainedModel) -> None:
+    """Raise ModelError for an adapter of another base before any weight is read."""
+    from luthier.adapters.fit import check_fits
+
+    for name in config.adapter_name_or_path or []:
+        check_fits(shapes, resolve_adapter(name, config), config.model_name_or_path or "")
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    import torch
+
+    return getattr(torch, name)
+
+
+def _merging_dtype(shapes: PreTrainedModel, device: Device, wanted: torch.dtype) -> torch.dtype:
+    """Weights are rounded once: merged in float32 where that fits into half of the free memory, else as wanted."""
     needed = sum(4 * p.numel() for p in shapes.parameters())
-    return torch.float32 if needed < memory(device)[0] / 2 else wanted
+    return torch_dtype("float32") if needed < memory(device)[0] / 2 else wanted
 
 
 def _write_record(config: Config, template: Template, folder: Path) -> None:
