@@ -227,7 +227,7 @@ def measure(options: argparse.Namespace) -> int:
         "parity",
         "Templates beside LLaMA-Factory 0.9.5",
         sections,
-        f"python -m bench.parity {' '.join(sys.argv[1:])}",
+        " ".join(["python -m bench.parity", *sys.argv[1:]]),
     )
     return 1 if unexplained else 0
 
