@@ -22,7 +22,7 @@ from luthier.batches.store import EncodedStore, write_flat
 from luthier.batches.stream import StreamLoader
 from luthier.config import Config
 from luthier.datasets import SampleSet, read_samples
-from luthier.errors import DataError
+from luthier.errors import ConfigError, DataError
 from luthier.runtime.pointers import cache_folder
 from luthier.types import Sample
 from luthier.workflows.encode import COUNTED, identify, nothing_left, one_at_a_time, tell
@@ -149,7 +149,12 @@ class Stream:
 
 
 def open_stream(config: Config, stage: Stage, template: Template, tokenizer: PreTrainedTokenizerBase) -> Stream:
-    """Nothing is read yet but what names the data."""
+    """Nothing is read yet but what names the data. Raises ConfigError for a key that needs all of the data beforehand."""
+    if config.precompute_ref_log_probs:
+        raise ConfigError(
+            "precompute_ref_log_probs asks the reference about all samples beforehand, and streaming does not have them.",
+            "Take one of the two keys out.",
+        )
     samples = read_samples(config, None, wants=stage.sample)
     _, fingerprint = identify(config, samples, stage, template, tokenizer)
     encoder = GroupEncoder(stage, template, skips=config.on_bad_row == "skip")
