@@ -52,17 +52,24 @@ def new(
 
 
 @command.command("add")
-def add_(name: Name, paths: Annotated[list[Path], typer.Argument(help="Files or folders.")]) -> None:
+def add_(
+    name: Name,
+    paths: Annotated[list[Path] | None, typer.Argument(help="Files or folders.")] = None,
+    topic: Annotated[list[str] | None, typer.Option("--topic", help="A topic without a text (ask.kind: topic).")] = None,
+) -> None:
     """Copy files, or all documents of a folder, into the project.
 
     A file with the name of an earlier one is its new version: parts that did not change keep their rows.
 
     Example: luthier documents add manual handbook.pdf faq.xlsx docs/
     """
-    from luthier.documents.project import add_files
+    from luthier.documents.project import add_files, add_topic
 
+    if not paths and not topic:
+        raise ConfigError("nothing to add was given.", f"Write for example: luthier documents add {name} handbook.pdf")
     with _open(name) as project, project.working():
-        changed, notes = add_files(project, paths)
+        changed, notes = add_files(project, paths or [])
+        changed += [words for words in topic or [] if add_topic(project, words)]
         total = project.store.value("SELECT count(*) FROM document")
     for note in notes:
         log.warning(note)

@@ -7,6 +7,7 @@ Sources are copied in under their hash, so a row's proof does not depend on a fi
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -20,8 +21,7 @@ from luthier.documents.store import Store
 from luthier.errors import DataError
 from luthier.runtime.files import write_atomic
 
-TEMPLATE = """# A documents project of Luthier. Whatever is left out has its default; `luthier documents run {name}` does
-    everything.
+TEMPLATE = """# A documents project of Luthier; what is left out has its default.   luthier documents run {name}
 language: auto            # of each document; or zh, en
 chunk: {{max_chars: 1600, min_chars: 300}}
 split: {{val: 0.05, test: 0.05}}     # by document, before any question is asked
@@ -213,6 +213,14 @@ def _add(project: Project, name: str, file: Path) -> str | None:
         else:
             store.put("document", id=digest(name)[:16], name=name, **values)
     return None
+
+
+def add_topic(project: Project, topic: str) -> bool:
+    """A topic in place of a document, for ask.kind: topic. False where the project has it already."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{digest(topic)[:8]}.md"
+        file.write_text(f"# {topic}\n\n{topic}\n", encoding="utf-8")
+        return _add(project, f"topics/{file.name}", file) is None
 
 
 def remove_document(project: Project, name: str) -> None:

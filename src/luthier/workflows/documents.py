@@ -161,7 +161,9 @@ def _refuse_leaks(project: Project, part: ExportPart) -> None:
     lines = []
     for leak in leaks[:SHOWN_LEAKS]:
         asked = [
-            project.store.value("SELECT text FROM question JOIN answer ON answer.question=question.id WHERE answer.id=?", id)
+            project.store.value(
+                "SELECT question.text FROM question JOIN answer ON answer.question=question.id WHERE answer.id=?", id
+            )
             for id in leak[:2]
         ]
         lines.append(f'  {leak.splits[0]} "{shorten(str(asked[0]), 50)}" and {leak.splits[1]} "{shorten(str(asked[1]), 50)}"')

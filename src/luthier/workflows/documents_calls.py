@@ -116,7 +116,7 @@ def _require(project: Project, report: JobReport) -> None:
 
 def _check_prompts(project: Project) -> None:
     """All prompts, before the first call costs anything."""
-    for stage in ("ask", "answer", "refuse", "dialogue", "judge"):
+    for stage in ("ask", "answer", "refuse", "dialogue", "knowledge", "judge"):
         for language in ("en", "zh"):
             prompt_of(project.recipe, stage, language)
     endpoint = project.recipe.endpoint

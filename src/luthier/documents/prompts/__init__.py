@@ -23,6 +23,7 @@ SLOTS: Mapping[str, tuple[str, ...]] = {
     "answer": (*COMMON, "question", "style"),
     "refuse": (*COMMON, "question", "style"),
     "dialogue": (*COMMON, "question", "style", "turns"),
+    "knowledge": ("title", "text", "question", "style"),
     "judge": ("text", "question", "answer", "answerable"),
 }
 NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -44,7 +45,7 @@ def prompt_of(recipe: Recipe, stage: str, language: str) -> str:
     text = own.get(language) if stage in ("ask", "answer", "judge") else own.get(f"{stage}_{language}")
     if text is None:
         return table(language)[stage]
-    part = f"{'answer' if stage in ('refuse', 'dialogue') else stage}.prompts.{language}"
+    part = f"{'answer' if stage in ('refuse', 'dialogue', 'knowledge') else stage}.prompts.{language}"
     slots = set(SLOT.findall(text))
     for slot in sorted(slots - set(SLOTS[stage])):
         close = nearest(slot, list(SLOTS[stage]))

@@ -27,7 +27,7 @@ class Answer:
     def __init__(self, project: Project, question_recipe: str):
         self.project, self.store, self.question_recipe = project, project.store, question_recipe
         self.part, endpoint = project.recipe.answer, project.recipe.endpoint
-        prompts = [prompt_key(project.recipe, stage) for stage in ("answer", "refuse", "dialogue")]
+        prompts = [prompt_key(project.recipe, stage) for stage in ("answer", "refuse", "dialogue", "knowledge")]
         shape = [self.part.style, str(self.part.turns), self.part.reasoning, endpoint.model, str(endpoint.temperature)]
         self.recipe = digest(ANSWER_VERSION, question_recipe, *shape, *prompts)[:16]
         self.model: str | None = None
@@ -106,6 +106,8 @@ class Answer:
         return turns[1]["content"], turns, quotes
 
     def _prompt(self, row: Any) -> str:
+        if self.project.recipe.ask.kind == "topic":
+            return "knowledge"
         if row["type"] == UNANSWERABLE:
             return "refuse"
         return "dialogue" if self.part.turns > 1 else "answer"

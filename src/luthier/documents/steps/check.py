@@ -30,7 +30,7 @@ def check_rows(project: Project) -> Counter[str]:
             finish_reason=row["finish_reason"] or "",
             quotes=len(quotes),
             quotes_found=sum(quote["match"] != "none" for quote in quotes),
-            answerable=row["type"] not in ("unanswerable", "topic"),
+            answerable=row["type"] != "unanswerable" and project.recipe.ask.kind != "topic",
         )
         for code, detail in flags_of(judged, recipe.off):
             flags.append((row["id"], code, detail, int(blocks(code, recipe.warn))))

@@ -118,7 +118,7 @@ def split_chunk(project: Project, chunk_id: str, offset: int) -> None:
         raise DataError(
             f"{offset} is not inside chunk {chunk_id} ({row['start']} to {row['end']}).", "Give a character inside it."
         )
-    _by_hand(project, row, {chunk_id}, [(row["start"], offset), (offset, row["end"])])
+    _by_hand(project, row, {row["id"]}, [(row["start"], offset), (offset, row["end"])])
 
 
 def merge_chunks(project: Project, first_id: str, second_id: str) -> None:
