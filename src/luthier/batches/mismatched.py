@@ -7,6 +7,7 @@ ordered by a hash of their tokens, and each takes the answer of the next one wit
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +16,20 @@ from luthier.types import IGNORE_INDEX, Segment
 
 FARTHEST = 64
 """So many neighbours in the ring are looked at; where all have the same prompt, a sample keeps its own answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """What is kept of a sample: hashes of all its tokens and of its prompt, and the prompt's length."""
+
+    whole: bytes
+    head: bytes
+    prompt: int
+
+    @classmethod
+    def of(cls, segment: Segment) -> _Outline:
+        prompt = _prompt_length(segment)
+        return cls(_digest(segment.input_ids), _digest(segment.input_ids[:prompt]), prompt)
 
 
 class Mismatched(Tokens):
@@ -27,13 +42,12 @@ class Mismatched(Tokens):
 
     def __init__(self, tokens: Tokens):
         self._tokens = tokens
-        segments = [tokens.segments(number)[0] for number in range(len(tokens))]
-        self._longest = max((segment.num_tokens for segment in segments), default=0)
-        prompts = [_prompt_length(segment) for segment in segments]
-        self._partner = _partners(segments, prompts)
-        other = [segments[partner].num_tokens - prompts[partner] for partner in self._partner]
-        mixed = np.minimum(np.add(prompts, other), self._longest) if segments else np.zeros(0, np.int64)
-        self.lengths = tokens.lengths + mixed
+        outlines = [_Outline.of(tokens.segments(number)[0]) for number in range(len(tokens))]
+        prompts = np.array([outline.prompt for outline in outlines], np.int64)
+        self._longest = int(tokens.lengths.max(initial=0))
+        self._partner = _partners(outlines)
+        answers = tokens.lengths - prompts
+        self.lengths = tokens.lengths + np.minimum(prompts + answers[self._partner], self._longest)
         self.supervised, self.values, self.rows, self.report = tokens.supervised, tokens.values, tokens.rows, tokens.report
 
     def segments(self, sample: int) -> list[Segment]:
@@ -48,15 +62,18 @@ def _prompt_length(segment: Segment) -> int:
     return int(np.argmax(np.asarray(segment.labels) != IGNORE_INDEX))
 
 
-def _partners(segments: list[Segment], prompts: list[int]) -> np.ndarray:
-    digests = [hashlib.blake2b(np.asarray(segment.input_ids).tobytes(), digest_size=16).digest() for segment in segments]
-    ring = sorted(range(len(segments)), key=digests.__getitem__)
-    heads = [np.asarray(segments[number].input_ids[: prompts[number]]).tobytes() for number in range(len(segments))]
-    partner = np.arange(len(segments))
+def _partners(outlines: list[_Outline]) -> np.ndarray:
+    """The number of the sample whose answer each takes, int64 (samples,)."""
+    ring = sorted(range(len(outlines)), key=lambda number: outlines[number].whole)
+    partner = np.arange(len(outlines))
     for place, number in enumerate(ring):
         for step in range(1, min(len(ring), FARTHEST + 1)):
             candidate = ring[(place + step) % len(ring)]
-            if heads[candidate] != heads[number]:
+            if outlines[candidate].head != outlines[number].head:
                 partner[number] = candidate
                 break
     return partner
+
+
+def _digest(ids: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(ids).tobytes(), digest_size=16).digest()

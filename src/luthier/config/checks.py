@@ -419,6 +419,12 @@ RULES = (
         "teacher_model belongs to stage kd.",
     ),
     Rule(
+        "a stream is not asked before",
+        ("precompute_ref_log_probs", "streaming"),
+        lambda c: c.precompute_ref_log_probs and c.streaming,
+        "with streaming, the samples are not known before the training: take precompute_ref_log_probs out.",
+    ),
+    Rule(
         "a teacher speaks of all tokens",
         ("precompute_ref_log_probs", "stage"),
         lambda c: c.precompute_ref_log_probs and (c.stage in ("kd", "grpo", "ppo") or c.use_asft_loss),

@@ -19,6 +19,7 @@ from luthier.batches.store import EncodedStore
 from luthier.batches.stream import StreamLoader
 from luthier.batches.views import Tokens
 from luthier.config import Config
+from luthier.errors import ConfigError
 from luthier.models.load import load_config_of_model, load_model
 from luthier.models.score import Scorer
 from luthier.models.tokenizer import load_tokenizer
@@ -103,6 +104,10 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
         making = config if parallel.is_main else config.model_copy(update={"overwrite_cache": False})
         return encode_dataset(making, names, stage, template, tokenizer, part=part)
 
+    if config.stage in PLAYERS and parallel.world_size > 1:
+        raise ConfigError(
+            f"stage {config.stage} on several devices is not built yet: its answers are drawn on one.", "Start one process."
+        )
     rewards, callbacks = Rewards(config), make_callbacks(config, run)  # what is missing is said before anything is loaded
 
     if not parallel.is_main:

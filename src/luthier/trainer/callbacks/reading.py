@@ -11,6 +11,7 @@ from luthier.runtime.files import write_atomic
 from luthier.trainer.callbacks.base import Callback, Progress
 from luthier.trainer.diagnose import read_curve
 from luthier.trainer.reading import Reading
+from luthier.trainer.rewards import read_rewards
 
 if TYPE_CHECKING:
     from luthier.config import Config
@@ -25,7 +26,9 @@ class CurveReading(Callback):
     """Also after a failure: a curve that blew up is worth reading."""
 
     def on_train_end(self, progress: Progress, summary: Mapping[str, Any]) -> None:
-        reading = read_curve(self.run.read_metrics(), facts(self.config, progress, summary))
+        rows = self.run.read_metrics()
+        rewarded = any("reward" in row for row in rows)
+        reading = read_rewards(rows) if rewarded else read_curve(rows, facts(self.config, progress, summary))
         write_atomic(self.run.curve_reading, as_markdown(reading))
         for each in (reading, *reading.also):
             log.info("The curve (%s): %s\n  %s", each.rule, each.en, each.zh)
