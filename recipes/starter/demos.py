@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .corpus import Corpus, write_jsonl
+from .judged import preference_rows, rated_rows, sum_rows
 from .topics import Item, Language
 
 SEED = 23
@@ -36,6 +37,12 @@ DATASET_INFO = {
         "formatting": "sharegpt",
         "columns": {"messages": "conversations", "tools": "tools"},
     },
+    "preference_demo": {"file_name": "preference_demo.json", "ranking": True},
+    "rated_demo": {
+        "file_name": "rated_demo.json",
+        "columns": {"prompt": "instruction", "response": "output", "kto_tag": "label"},
+    },
+    "sums_demo": {"file_name": "sums_demo.json"},
     "pt_demo": {"file_name": "pt_demo.jsonl", "formatting": "text", "columns": {"prompt": "text"}},
 }
 
@@ -43,7 +50,11 @@ DATASET_INFO = {
 def write_demos(data: Path, lessons: Path, general_50: Path) -> None:
     """data: the example datasets.  lessons: what quickstart reads.  general_50: held-out questions of the corpus."""
     corpus = Corpus(SEED)
-    write_json(data / "general.json", replay_rows(corpus, REPLAY_ROWS))
+    general = replay_rows(corpus, REPLAY_ROWS)
+    write_json(data / "general.json", general)
+    write_json(data / "preference_demo.json", preference_rows(general))
+    write_json(data / "rated_demo.json", rated_rows(general))
+    write_json(data / "sums_demo.json", sum_rows(SEED, DEMO_ROWS // 2))
     write_json(data / "alpaca_en_demo.json", alpaca_rows(corpus, "en", DEMO_ROWS))
     write_json(data / "alpaca_zh_demo.json", alpaca_rows(corpus, "zh", DEMO_ROWS))
     write_json(data / "multiturn_demo.json", multiturn_rows(corpus, 150))
