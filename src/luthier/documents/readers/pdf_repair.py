@@ -219,32 +219,62 @@ def _after_table(page: list[str], at: int) -> int:
 
 
 def _by_numbers(lines: list[list[str]]) -> None:
-    """Without bookmarks: numbered lines that stand alone are headings; other headings keep the level that the parser saw."""
+    """Without bookmarks: numbered lines that stand alone are headings; other headings keep the level that the parser saw.
+
+    A line that looks less like a heading (in a fence, or "5.18 {pre,post}{inst,rm}") is one where its number comes next.
+    """
+    last: tuple[int, ...] = ()
     for page in lines:
-        in_code = False
         at = 0
+        inside = _in_code(page)
         while at < len(page):
-            line = page[at]
-            if line.startswith("```"):
-                in_code = not in_code
-            if not in_code and line.strip():
-                level, words = _number_level(page, at)
+            if page[at].strip() and not page[at].startswith("```"):
+                level, words, number = _number_level(page, at, inside[at], last)
                 if level:
-                    page[at : _after_table(page, at)] = [f"{'#' * level} {words}"]
+                    last = number or last
+                    if inside[at]:
+                        page[at : at + 1] = ["```", "", f"{'#' * level} {words}", "", "```"]
+                        at += 3
+                        inside = _in_code(page)
+                    else:
+                        page[at : _after_table(page, at)] = [f"{'#' * level} {words}"]
+                        inside = _in_code(page)
             at += 1
+        _drop_empty_code(page)
 
 
-def _number_level(page: list[str], at: int) -> tuple[int, str]:
+def _number_level(page: list[str], at: int, is_code: bool, last: tuple[int, ...]) -> tuple[int, str, tuple[int, ...]]:
+    """(level, words, number) of a heading; level 0 where the line is none."""
+    nothing = 0, "", ()
     line, words = page[at], _words(page[at])
+    if len(words) > LONGEST_HEADING or words.endswith(SENTENCE_END):
+        return nothing
     alone = (at == 0 or not page[at - 1].strip()) and (at + 1 >= len(page) or not page[at + 1].strip())
     is_marked = HEADING.match(line) is not None or line.startswith("**")
-    if not (alone or is_marked) or len(words) > LONGEST_HEADING or words.endswith(SENTENCE_END):
-        return 0, ""
-    if match := ARTICLE.match(words):
-        return ARTICLE_LEVELS[match.group(2)], words
+    if (match := ARTICLE.match(words)) and not is_code and (alone or is_marked):
+        return ARTICLE_LEVELS[match.group(2)], words, ()
     match = NUMBERED.match(words)
-    if match and not re.search(r"\.{4,}|…{2,}|\s\d+$", words) and re.match(r"[^\W\d_]", match.group(3)):
-        depth = match.group(2).count(".") + 1
-        if depth > 1 or is_marked:
-            return min(depth, 6), words
-    return 0, ""
+    if not match or re.search(r"\.{4,}|…{2,}|\s\d+$", words):
+        return nothing
+    number = tuple(int(part) for part in match.group(2).split("."))
+    depth = len(number)
+    comes_next = depth > 1 and _comes_next(last, number)
+    opens_code = is_code and page[at - 1].startswith("```")
+    sure = (alone or is_marked) and not is_code and re.match(r"[^\W\d_]", match.group(3)) and (depth > 1 or is_marked)
+    if sure or (comes_next and (alone or is_marked or opens_code)):
+        return min(depth, 6), words, number
+    return nothing
+
+
+def _comes_next(last: tuple[int, ...], number: tuple[int, ...]) -> bool:
+    """4.1 -> 4.2, 4.1 -> 4.1.1, 4.1.3 -> 4.2, 4.7 -> 5.1."""
+    if not last:
+        return False
+    depth = len(number)
+    if depth > len(last):
+        return number == (*last, 1)
+    return (number[:-1] == last[: depth - 1] and number[-1] == last[depth - 1] + 1) or number == (
+        *last[: depth - 2],
+        last[depth - 2] + 1,
+        1,
+    )

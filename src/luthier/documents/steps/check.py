@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from luthier.documents.dedup import groups, near_pairs, normal, same_questions
 from luthier.documents.filters import Row, blocks, flags_of
+from luthier.documents.leaks import LONG_ANSWER
 from luthier.documents.project import Project
 from luthier.documents.steps.rows import current_rows
 
@@ -59,7 +61,7 @@ def dedup_rows(project: Project) -> tuple[int, int]:
     blocked = {row[0] for row in store.all("SELECT DISTINCT answer FROM flag WHERE blocks=1")}
     questions = [row["question"] for row in rows]
     both = [f"{row['question']}\n{row['answer']}" for row in rows]
-    pairs = [*near_pairs(both, project.recipe.dedup.near), *same_questions(questions)]
+    pairs = [*near_pairs(both, project.recipe.dedup.near), *same_questions(questions), *_same_answers(rows)]
     pairs = [pair for pair in pairs if _particular(rows, pair)]
     exact = near = 0
     marks: list[tuple[str | None, str | None, str]] = []
@@ -77,11 +79,23 @@ def dedup_rows(project: Project) -> tuple[int, int]:
     return exact, near
 
 
+def _same_answers(rows: list[dict]) -> Iterator[tuple[int, int, float]]:
+    """Rows of different splits that give the same long answer: one of them has to go, or the export would be refused."""
+    said: dict[str, list[int]] = {}
+    for at, row in enumerate(rows):
+        if len(words := normal(row["answer"])) >= LONG_ANSWER:
+            said.setdefault(words, []).append(at)
+    for same in said.values():
+        for place, left in enumerate(same):
+            yield from ((left, right, 1.0) for right in same[place + 1 :] if rows[left]["split"] != rows[right]["split"])
+
+
 def _particular(rows: list[dict], pair: tuple[int, int, float]) -> bool:
-    """Two rows of one table or list look alike but say different things: rows with evidence at different places of one
-    document are the same only where the answers are."""
+    """Two rows of one table or list look alike but say different things: within a document and a split, extracted rows are
+    the same only where their answers are."""
     left, right = rows[pair[0]], rows[pair[1]]
-    if left["origin"] == right["origin"] == "extract" and left["doc"] == right["doc"]:
+    near_by = left["doc"] == right["doc"] and left["split"] == right["split"]
+    if left["origin"] == right["origin"] == "extract" and near_by:
         return normal(left["answer"]) == normal(right["answer"])
     return True
 
