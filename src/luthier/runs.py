@@ -84,6 +84,9 @@ class Run:
     metrics_file = Name("metrics.jsonl")
     trainer_log_file = Name("trainer_log.jsonl")
     predictions_file = Name("generated_predictions.jsonl")
+    report_page = Name("report.html")
+    label_report = Name("classification_report.json")
+    confusion_plot = Name("confusion_matrix.png")
     curve_reading = Name("reading.md")
     loss_plot = Name("training_loss.png")
     eval_plot = Name("training_eval_loss.png")
@@ -299,6 +302,7 @@ class Run:
         """Delete what an earlier run wrote here, but for its log and its model: the new run may start from that model, and
         replaces it when its own is saved."""
         files = [self.metrics_file, self.trainer_log_file, self.curve_reading, self.predictions_file, self.stop_file]
+        files += [self.report_page, self.label_report, self.confusion_plot]
         files += [self.plot_file(name) for name in {key for row in self.read_metrics() for key in row}]
         files += [self.results_file(split) for split in SPLITS]
         for kind in KINDS:

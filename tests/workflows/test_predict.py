@@ -68,6 +68,24 @@ def test_the_file_holds_prompts_answers_and_labels_in_the_order_of_the_data(keys
     assert Run.open(tmp_path / "run").status()["state"] == "finished"
 
 
+def test_the_report_shows_the_worst_first_and_escapes_what_models_say(keys, tmp_path):
+    predict(load_config(keys | {"do_sample": False}))
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "All 6 rows, the worst first." in text and "<|im_start|>" not in text and "&lt;|im_start|&gt;" in text
+    assert "http" not in text and "<script" not in text
+    assert not (tmp_path / "run" / "confusion_matrix.png").exists()
+
+
+def test_labels_get_a_classification_report(keys, tmp_path):
+    rows = [{"instruction": f"title {number}", "input": "", "output": "AB"[number % 2]} for number in range(6)]
+    (tmp_path / "labels.json").write_text(json.dumps(rows))
+    metrics = predict(load_config(keys | {"dataset": str(tmp_path / "labels.json")}))
+    report = json.loads((tmp_path / "run" / "classification_report.json").read_text())
+    assert report["accuracy"] == metrics["predict_accuracy"] and sum(map(sum, report["confusion_matrix"]["rows"])) == 6
+    assert (tmp_path / "run" / "confusion_matrix.png").stat().st_size > 1000
+    assert "Confusion matrix" in (tmp_path / "run" / "report.html").read_text()
+
+
 def stop_after(count, monkeypatch):
     """Make the run believe after so many answers that it was asked to stop."""
     plain, answered = module.append_line, []

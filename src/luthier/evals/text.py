@@ -45,15 +45,20 @@ def similarity(prediction: str, reference: str) -> dict[str, float]:
     return {name: round(100 * score, 4) for name, score in scores.items()}
 
 
-def text_metrics(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def text_metrics(
+    predictions: Sequence[str], references: Sequence[str], pairs: Sequence[Mapping[str, float]] | None = None
+) -> dict[str, float]:
     """Means over all pairs: LLaMA-Factory's four, exact_match, bleu (sacrebleu), and rouge1, rouge2, rougeL (rouge-score).
+
+    pairs: similarity of each pair, where it is known already.
 
     bleu cuts Chinese text by character and other text by sacrebleu's default (13a). rouge-score knows Latin letters and digits
     only, so its figures are left out where the references are Chinese.
     """
     if not predictions:
         return {}
-    pairs = [similarity(prediction, reference) for prediction, reference in zip(predictions, references, strict=True)]
+    if pairs is None:
+        pairs = [similarity(prediction, reference) for prediction, reference in zip(predictions, references, strict=True)]
     means = {name: sum(pair[name] for pair in pairs) / len(pairs) for name in pairs[0]}
     same = sum(prediction.strip() == reference.strip() for prediction, reference in zip(predictions, references))
     means["exact_match"] = 100 * same / len(pairs)

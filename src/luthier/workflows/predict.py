@@ -20,7 +20,10 @@ from luthier.datasets import read_samples
 from luthier.engines.base import Completion, Sampling
 from luthier.engines.runner import context_length
 from luthier.errors import ConfigError, DataError
-from luthier.evals.text import describe, text_metrics
+from luthier.evals.confusion_plot import confusion_png
+from luthier.evals.labels import LabelReport, label_report
+from luthier.evals.page import answers_table, figures_table, label_tables, page
+from luthier.evals.text import describe, similarity, text_metrics
 from luthier.models.load import load_config_of_model
 from luthier.runs import Run, read_rows, shown_path
 from luthier.runtime.files import append_line, write_atomic
@@ -204,7 +207,12 @@ def write_in_order(run: Run, rows: Mapping[int, Mapping[str, str]]) -> None:
 def finish(run: Run, rows: Mapping[int, Mapping[str, str]], seconds: float, answered: int, tokens: int) -> dict[str, Any]:
     """Score the rows, write the results, say them."""
     ordered = [rows[index] for index in sorted(rows)]
-    scores = text_metrics([row["predict"] for row in ordered], [row["label"] for row in ordered])
+    answers, wanted = [row["predict"] for row in ordered], [row["label"] for row in ordered]
+    pairs = [similarity(answer, label) for answer, label in zip(answers, wanted)]
+    scores = text_metrics(answers, wanted, pairs)
+    labels = label_report(answers, wanted)
+    if labels is not None:
+        scores |= {"accuracy": round(labels.accuracy, 4), "macro_f1": round(labels.macro_f1, 4)}
     metrics: dict[str, Any] = {f"predict_{name}": score for name, score in scores.items()}
     metrics |= {
         "predict_samples": len(ordered),
@@ -213,10 +221,31 @@ def finish(run: Run, rows: Mapping[int, Mapping[str, str]], seconds: float, answ
         "predict_tokens_per_second": round(tokens / seconds, 3),
     }
     run.write_results("predict", metrics)
+    write_report(run, ordered, pairs, metrics, labels)
     run.update_status(state="finished")
     log.info("%s", describe(scores))
-    log.info("%d answers in %.1f s: %s", len(ordered), seconds, shown_path(run.folder))
+    log.info("%d answers in %.1f s; %s shows the worst first", len(ordered), seconds, shown_path(run.report_page))
     return metrics
+
+
+def write_report(
+    run: Run,
+    rows: Sequence[Mapping[str, str]],
+    pairs: Sequence[Mapping[str, float]],
+    metrics: Mapping[str, Any],
+    labels: LabelReport | None,
+) -> None:
+    """report.html: the figures, and the rows with the least rouge-l first; for labels their scores and confusion matrix too."""
+    scored = [{**row, "index": i, "score": pair["rouge-l"]} for i, (row, pair) in enumerate(zip(rows, pairs))]
+    wrong = [row["predict"].strip() != row["label"].strip() for row in rows]
+    worst = sorted(scored, key=lambda row: (not wrong[row["index"]], row["score"]))
+    parts = [figures_table({name.removeprefix("predict_"): value for name, value in metrics.items()})]
+    if labels is not None:
+        parts.append(label_tables(labels))
+        write_atomic(run.label_report, json.dumps(labels.to_dict(), ensure_ascii=False, indent=1) + "\n")
+        write_atomic(run.confusion_plot, confusion_png(labels))
+    parts.append(answers_table(worst, ["predict"], len(rows)))
+    write_atomic(run.report_page, page(f"Predictions: {run.folder.name}", *parts))
 
 
 def _asking(word: str) -> Conversation:

@@ -1,0 +1,52 @@
+"""A confusion matrix as a picture: rows are the references, columns the answers, shades the share of the row.
+
+Enters: a LabelReport. Leaves: PNG bytes. Labels that no font of this machine can write are numbered, in the report's order.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+from luthier.evals.labels import OTHER, LabelReport
+
+FONTS = [
+    "Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Microsoft YaHei",
+    "SimHei", "Arial Unicode MS", "DejaVu Sans",
+]  # fmt: skip
+
+
+def confusion_png(report: LabelReport) -> bytes:
+    """About 120 pixels a label."""
+    import matplotlib
+    from matplotlib import font_manager
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    fonts = [name for name in FONTS if name in known]
+    plain = "".join(report.labels).isascii()
+    names = (
+        [*report.labels, OTHER] if plain or fonts[:1] != ["DejaVu Sans"] else [str(i + 1) for i in range(len(report.labels))]
+    )
+    names += [OTHER] if len(names) == len(report.labels) else []
+    shares = [[count / max(1, sum(row)) for count in row] for row in report.matrix]
+    size = 2.5 + 0.6 * len(names)
+    with matplotlib.rc_context({"font.family": fonts or ["sans-serif"]}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a glyph that no font has shows as a box
+        figure = Figure(figsize=(size, size * 0.9), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+        axes.set_yticks(range(len(report.labels)), names[:-1])
+        axes.set(
+            xlabel="answer", ylabel="reference", title=f"accuracy {report.accuracy:.2f} %, macro F1 {report.macro_f1:.2f} %"
+        )
+        for i, row in enumerate(report.matrix):
+            for j, count in enumerate(row):
+                if count:
+                    axes.text(j, i, str(count), ha="center", va="center", color="white" if shares[i][j] > 0.5 else "black")
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=120)
+    return picture.getvalue()
