@@ -53,7 +53,7 @@ def make_rows(stage: str, assets: Path, work: Path, count: int) -> Path:
     return folder
 
 
-def measure(side: str, stage: str, model: Path, data: Path, work: Path, threads: int) -> Measured:
+def measure(side: str, stage: str, model: Path, data: Path, work: Path, threads: int, batch: int) -> Measured:
     """One training from start to end, in an empty folder with empty caches."""
     shutil.rmtree(work, ignore_errors=True)
     output = work / "run"
@@ -63,6 +63,8 @@ def measure(side: str, stage: str, model: Path, data: Path, work: Path, threads:
         "model_name_or_path": model,
         "dataset_dir": data,
         "output_dir": output,
+        "per_device_train_batch_size": batch,
+        "gradient_accumulation_steps": STEP_ROWS // batch,
         **SIDES[side].extra,
     }
     seen = watch(
@@ -88,6 +90,9 @@ def main() -> int:
     parser.add_argument("--stage", default="dpo", choices=list(SOURCES))
     parser.add_argument("--model", default="large", choices=list(SHAPES))
     parser.add_argument("--rows", type=int, default=12, help=f"{STEP_ROWS} make one step")
+    parser.add_argument(
+        "--batch", type=int, default=4, choices=(1, 2, 4), help="samples at once; LLaMA-Factory's memory follows"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sides", default="luthier,peer", help=f"of {', '.join(SIDES)}")
     add_material_options(parser)
@@ -102,7 +107,10 @@ def compare(options: argparse.Namespace) -> int:
     model = make_model(options.model, options.assets, options.work)
     data = make_rows(options.stage, options.assets, options.work, options.rows)
     work = options.work / options.stage / options.model
-    found = {side: measure(side, options.stage, model, data, work / side, options.threads) for side in options.sides.split(",")}
+    found = {
+        side: measure(side, options.stage, model, data, work / side, options.threads, options.batch)
+        for side in options.sides.split(",")
+    }
     rows = [
         [
             side,
@@ -117,7 +125,7 @@ def compare(options: argparse.Namespace) -> int:
         bullets(
             [
                 *describe(options.threads, load, PEER_PYTHON),
-                f"{options.rows} rows of {SOURCES[options.stage]}, {STEP_ROWS} a step, bench/preference.yaml",
+                f"{options.rows} rows of {SOURCES[options.stage]}, {STEP_ROWS} a step, {options.batch} at once",
             ]
         ),
         table(["side", "samples/s", "samples/CPU-s", "peak GiB", "loss of each step"], rows),
