@@ -1,4 +1,4 @@
-"""What must hold in a real browser beside the newcomer's path: a killed web process, a phone, many runs, many reloads, a token."""
+"""What must hold in a real browser beside the newcomer's path: a killed web process, a phone, many runs and reloads, a token."""
 
 from __future__ import annotations
 
@@ -87,13 +87,22 @@ def many_runs(board, count=50, points=10_000):
     random.seed(0)
     for number in range(count):
         folder = board.folder / "saves" / f"run-{number:02}"
-        config = Config(model_name_or_path="starter", output_dir=str(folder), dataset=["identity"], learning_rate=1e-4 * (1 + number))
+        config = Config(
+            model_name_or_path="starter", output_dir=str(folder), dataset=["identity"], learning_rate=1e-4 * (1 + number)
+        )
         run = Run.create(config)
         run.start()
         lines = []
         for step in range(1, points + 1):
             loss = 3 / (1 + step / 500) + random.gauss(0, 0.05)
-            row = {"step": step, "loss": loss, "learning_rate": 1e-4, "grad_norm": 1.0, "epoch": step / 100, "tokens_per_second": 3000.0}
+            row = {
+                "step": step,
+                "loss": loss,
+                "learning_rate": 1e-4,
+                "grad_norm": 1.0,
+                "epoch": step / 100,
+                "tokens_per_second": 3000.0,
+            }
             lines.append(json.dumps(row | ({"eval_loss": loss + 0.1} if step % 500 == 0 else {})))
         run.metrics_file.write_text("\n".join(lines) + "\n")
         run.update_status(state="finished", step=points, total_steps=points, loss=1.0)
@@ -164,11 +173,20 @@ def test_text_of_models_and_data_is_shown_not_run(browser, board):
     (board.folder / "data" / "dataset_info.json").write_text(json.dumps(info))
     folder = board.folder / "saves" / "evil"
     folder.mkdir(parents=True)
-    status = {"state": "finished", "kind": "predict", "name": attack, "dataset": [attack], "model_name_or_path": attack, "reason": attack}
+    status = {
+        "state": "finished",
+        "kind": "predict",
+        "name": attack,
+        "dataset": [attack],
+        "model_name_or_path": attack,
+        "reason": attack,
+    }
     (folder / "status.json").write_text(json.dumps(status | {"created_at": 1.0}))
     (folder / "log.txt").write_text(attack)
     (folder / "predict_results.json").write_text(json.dumps({attack: 1.0}))
-    (folder / "generated_predictions.jsonl").write_text(json.dumps({"prompt": attack, "predict": attack, "label": attack}) + "\n")
+    (folder / "generated_predictions.jsonl").write_text(
+        json.dumps({"prompt": attack, "predict": attack, "label": attack}) + "\n"
+    )
     page = browser.page("en")
     for path in PAGES.values():
         page.goto(board.url + path)
@@ -226,6 +244,9 @@ def test_a_dataset_is_uploaded_checked_edited_and_registered(browser, board, tmp
     page.keyboard.press("Enter")
     page.click("[data-test=save-rows]")
     page.locator(".q-notification", has_text="Saved: 40").wait_for()
-    assert json.loads((board.folder / "data" / "sums.jsonl").read_text().splitlines()[0]) == {"question": "0 + 1?", "answer": "one"}
+    assert json.loads((board.folder / "data" / "sums.jsonl").read_text().splitlines()[0]) == {
+        "question": "0 + 1?",
+        "answer": "one",
+    }
     assert browser.faults() == []
     assert rows_of(board.folder) == []

@@ -16,7 +16,9 @@ from luthier.webui.form import Form, check
 from luthier.webui.layout import can_show, choices_of, folds, sections
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
-PLACES = st.sampled_from(["a b", "数据/身份", "x'y", '$(touch z) "q"', "--odd", "none", "5e-5", "true", "a,b", "~", "#c", "{a}", "-1"])
+PLACES = st.sampled_from(
+    ["a b", "数据/身份", "x'y", '$(touch z) "q"', "--odd", "none", "5e-5", "true", "a,b", "~", "#c", "{a}", "-1"]
+)
 
 
 def values_of(doc: Doc) -> st.SearchStrategy:
@@ -37,11 +39,15 @@ def values_of(doc: Doc) -> st.SearchStrategy:
         item = st.floats(0.1, 1) if "probs" in doc.key or "weights" in doc.key else TEXT | PLACES
         return st.lists(item, min_size=1, max_size=3)
     if doc.type == "mapping":
-        return st.dictionaries(st.sampled_from(["num_cycles", "power", "a b"]), st.integers(0, 9) | TEXT, min_size=1, max_size=2)
+        return st.dictionaries(
+            st.sampled_from(["num_cycles", "power", "a b"]), st.integers(0, 9) | TEXT, min_size=1, max_size=2
+        )
     return TEXT | PLACES
 
 
-KEYS = sorted({key for page in ("train", "export") for part in (sections(page), folds(page)) for keys in part.values() for key in keys})
+KEYS = sorted(
+    {key for page in ("train", "export") for part in (sections(page), folds(page)) for keys in part.values() for key in keys}
+)
 FORMS = st.fixed_dictionaries(
     {"model_name_or_path": TEXT | PLACES | st.just("starter")},
     optional={key: values_of(read_docs()[key]) for key in KEYS if can_show(key)},
@@ -76,6 +82,11 @@ def test_a_shell_runs_the_command_with_the_files_beside_it(tmp_path):
         given_settings = {"model_name_or_path": "starter", "dataset": [name], "run_name": name}
         command = command_line("train", given_settings)
         done = subprocess.run(
-            ["bash", "-c", command], cwd=tmp_path, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, timeout=60
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert done.stdout.strip() == str(check(given_settings)[0].to_dict()), done.stderr

@@ -39,6 +39,12 @@ def test_thinning_keeps_ends_spikes_and_order():
 
 
 def test_smoothing_by_hand():
-    """weight 0.5, freed of the start: 4; (0.5*4*0.5 + 0.5*2) / 0.75 = 8/3"""
-    assert np.allclose(smooth([4.0, 2.0], 0.5), [4.0, 8 / 3])
-    assert smooth([4.0, 2.0], 0.0).tolist() == [4.0, 2.0]
+    """A window of 3 with weights 1/2, 1, 1/2: the middle is (4/2 + 1 + 7/2) / 2, the first (4 + 1/2) / 1.5."""
+    assert np.allclose(smooth(np.array([4.0, 1.0, 7.0]), 0.1), [3.0, 3.25, 5.0])
+    assert np.allclose(smooth(np.full(500, 2.5), 0.1), 2.5)
+    assert np.allclose(smooth(np.array([1.0]), 0.1), [1.0])
+
+
+def test_a_smoothed_line_does_not_lag():
+    falling = np.linspace(10, 0, 1000)
+    assert np.abs(smooth(falling, 0.06) - falling)[60:-60].max() < 1e-9

@@ -38,13 +38,23 @@ def test_a_thumb_up_is_a_conversation_to_learn(folder):
     assert store_good(folder, "liked", talk) == ("liked", 1)
     assert store_good(folder, "liked", talk) == ("liked", 2)
     first = samples(folder, "liked", Conversation)[0]
-    assert [(one.role, one.content) for one in first.messages] == [("system", "Be short."), ("user", "7 + 8?"), ("assistant", "15")]
+    assert [(one.role, one.content) for one in first.messages] == [
+        ("system", "Be short."),
+        ("user", "7 + 8?"),
+        ("assistant", "15"),
+    ]
 
 
 def test_better_against_worse_is_a_preference_pair(folder):
     name, count = store_pair(folder, "liked", conversation_of([ASK], None, []), message_of(GOOD), message_of(BAD))
     pair = samples(folder, name, Preference)[0]
-    assert (name, count, pair.chosen.content, pair.rejected.content, pair.rejected.thinking) == ("liked_pairs", 1, "15", "16", "hm")
+    assert (name, count, pair.chosen.content, pair.rejected.content, pair.rejected.thinking) == (
+        "liked_pairs",
+        1,
+        "15",
+        "16",
+        "hm",
+    )
     with pytest.raises(DataError, match="the same"):
         store_pair(folder, "liked", conversation_of([ASK], None, []), message_of(GOOD), message_of(GOOD))
 
@@ -73,7 +83,11 @@ def test_edits_additions_and_removals_are_written_and_bad_json_is_named(folder):
     changed = [*rows[1:], {key: rows[1][key] for key in rows[1] if key != "#"}]
     datafiles.write_table(file, changed, file.stat().st_mtime)
     written = json.loads(file.read_text())
-    assert len(written) == len(rows) and written[0]["conversations"][1]["value"] == "yes" and written[-1]["conversations"] == written[0]["conversations"]
+    assert (
+        len(written) == len(rows)
+        and written[0]["conversations"][1]["value"] == "yes"
+        and written[-1]["conversations"] == written[0]["conversations"]
+    )
     rows, _ = datafiles.read_table(file)
     rows[0]["conversations"] = "[broken"
     kept = file.read_bytes()
@@ -88,7 +102,9 @@ def test_splitting_loses_no_row_and_mixing_keeps_the_kind(folder):
     (first, a), (second, b) = datafiles.split(folder, "identity", 0.1)
     parts = samples(folder, first, Conversation) + samples(folder, second, Conversation)
     assert (a, b) == (81, 9)
-    assert sorted(str(one.messages) for one in parts) == sorted(str(one.messages) for one in samples(folder, "identity", Conversation))
+    assert sorted(str(one.messages) for one in parts) == sorted(
+        str(one.messages) for one in samples(folder, "identity", Conversation)
+    )
     assert datafiles.mix(folder, ["identity", "multiturn_demo"], "mixed", 5) == 10
     assert len(samples(folder, "mixed", Conversation)) == 10
     for again in (lambda: datafiles.split(folder, "identity", 0.1), lambda: datafiles.mix(folder, ["identity"], "mixed")):

@@ -31,9 +31,9 @@ def test_a_worker_answers_and_says_errors_in_words(monkeypatch, tmp_path):
         "for line in sys.stdin:\n"
         "    request = json.loads(line)\n"
         "    if request['do'] == 'die': sys.exit(7)\n"
-        "    if request['do'] == 'fail': print(json.dumps({'id': request['id'], 'error': 'no', 'remedy': 'do'}), flush=True); continue\n"
-        "    print(json.dumps({'id': request['id'], 'piece': 1}), flush=True)\n"
-        "    print(json.dumps({'id': request['id'], 'result': request}), flush=True)\n"
+        "    fails = request['do'] == 'fail'\n"
+        "    answers = [{'error': 'no', 'remedy': 'do'}] if fails else [{'piece': 1}, {'result': request}]\n"
+        "    for answer in answers: print(json.dumps({'id': request['id'], **answer}), flush=True)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 

@@ -44,11 +44,16 @@ def test_nothing_that_acts_gets_through(attack):
     for tag, attributes in parser.found:
         assert tag not in {"script", "img", "svg", "iframe", "style", "object", "form", "input", "link"}, (tag, attack)
         assert not any(name.startswith("on") for name in attributes), (attributes, attack)
-        assert not re.match(r"\s*(javascript|data|vbscript):", attributes.get("href") or "", re.IGNORECASE), (attributes, attack)
+        assert not re.match(r"\s*(javascript|data|vbscript):", attributes.get("href") or "", re.IGNORECASE), (
+            attributes,
+            attack,
+        )
 
 
 def test_markdown_code_and_formulas():
-    html = to_html("# Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nprint('<b>')\n```\n\n$x^2$ and $$\\frac{1}{2}$$, 5$ or 6$")
+    html = to_html(
+        "# Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nprint('<b>')\n```\n\n$x^2$ and $$\\frac{1}{2}$$, 5$ or 6$"
+    )
     assert "<h1" in html and "<table" in html and "&lt;b&gt;" in html.replace("&#39;", "'")
     assert html.count("<math") == 2 and "5$ or 6$" in html
     assert "<b>" not in html

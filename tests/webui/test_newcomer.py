@@ -1,5 +1,5 @@
-"""The whole path of a newcomer in a real browser, in Chinese and in English: data, forecast, training, stop, resume, prediction,
-chat of base against tuned, export. No console error, no request that leaves the machine."""
+"""The whole path of a newcomer in a real browser, in Chinese and in English: data, forecast, training, stop, resume,
+prediction, chat of base against tuned, export. No console error, no request that leaves the machine."""
 
 from __future__ import annotations
 

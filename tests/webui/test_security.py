@@ -18,7 +18,9 @@ async def inner(scope, receive, send):
 
 def ask(guard, path="/", method="GET", host="127.0.0.1:7860", query="", body=b"", kind="http", **headers):
     """(status, headers) of one request; a closed websocket has its code as status."""
-    raw = [(b"host", host.encode())] + [(name.replace("_", "-").encode(), str(value).encode()) for name, value in headers.items()]
+    raw = [(b"host", host.encode())] + [
+        (name.replace("_", "-").encode(), str(value).encode()) for name, value in headers.items()
+    ]
     scope = {"type": kind, "path": path, "method": method, "headers": raw, "query_string": query.encode(), "scheme": "http"}
     sent = []
 
@@ -69,7 +71,9 @@ def test_the_token_lets_in_once_and_wrong_ones_are_counted():
     assert ask(guard, host=host, path="/login", method="POST", body=b"token=secret")[0] == 401  # for a while nobody
 
 
-@pytest.mark.parametrize(("host", "local"), [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("box", False)])
+@pytest.mark.parametrize(
+    ("host", "local"), [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("box", False)]
+)
 def test_what_counts_as_this_machine(host, local):
     assert Settings(host=host).is_local is local
 
@@ -83,7 +87,12 @@ def test_paths_outside_the_allowed_folders_are_named(tmp_path, monkeypatch):
     settings = Settings(folders=(here,))
     assert outside({"model_name_or_path": "starter", "dataset": ["identity"], "output_dir": "runs/x"}, settings) == {}
     assert outside({"model_name_or_path": "Qwen/Qwen3-0.6B", "dataset_dir": "ONLINE"}, settings) == {}
-    for bad in ({"output_dir": str(there)}, {"dataset": ["../there/x.json"]}, {"model_name_or_path": "/etc"}, {"export_dir": "link/x"}):
+    for bad in (
+        {"output_dir": str(there)},
+        {"dataset": ["../there/x.json"]},
+        {"model_name_or_path": "/etc"},
+        {"export_dir": "link/x"},
+    ):
         assert list(outside(bad, settings)) == list(bad), bad
     assert outside({"output_dir": str(there)}, Settings(folders=(here, there))) == {}
     with pytest.raises(ConfigError, match="--allow"):
@@ -92,7 +101,13 @@ def test_paths_outside_the_allowed_folders_are_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "safe"),
-    [("rows.json", "rows.json"), ("../../etc/passwd", "passwd"), ("C:\\x\\a b.csv", "a b.csv"), ("数据.jsonl", "数据.jsonl"), (".x;y", "x_y")],
+    [
+        ("rows.json", "rows.json"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\x\\a b.csv", "a b.csv"),
+        ("数据.jsonl", "数据.jsonl"),
+        (".x;y", "x_y"),
+    ],
 )
 def test_names_of_uploads_hold_no_folder(name, safe):
     assert safe_name(name) == safe == Path(safe).name

@@ -61,6 +61,10 @@ def test_a_new_key_appears_by_itself_in_the_fold_of_its_group():
     shown = {key for keys in (*layout.sections("train").values(), *layout.folds("train").values()) for key in keys}
     own = set(layout.table()["own"])
     for key, doc in read_docs().items():
-        if doc.group in ("tuning", "data", "optimizer", "training", "logging", "saving") and layout.can_show(key) and key not in own:
+        if (
+            doc.group in ("tuning", "data", "optimizer", "training", "logging", "saving")
+            and layout.can_show(key)
+            and key not in own
+        ):
             assert key in shown, key
     assert say("en", "state.running") == "running"

@@ -7,7 +7,8 @@ grew is read on from where it ended, one that was rewritten (a resumed run) from
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ class Curves:
         return known.read()
 
     def thinned(self, file: Path, names: Iterable[str], points: int = POINTS, smoothing: float = 0.0) -> dict[str, Series]:
-        """The named series that the run has, smoothed and thinned."""
+        """The named series that the run has, thinned. smoothing: share of the points that are averaged, 0 for none."""
         columns = self.read(file)
         out = {}
         for name in names:
@@ -102,19 +103,19 @@ def thin(values: np.ndarray, points: int = POINTS) -> np.ndarray:
         return values
     edges = np.linspace(0, count, points // 2, dtype=int)  # one stretch less than half: room for both ends
     kept = {0, count - 1}
-    for start, end in zip(edges[:-1], edges[1:]):
+    for start, end in pairwise(edges):
         stretch = values[start:end, 1]
         kept.add(start + int(stretch.argmin()))
         kept.add(start + int(stretch.argmax()))
     return values[sorted(kept)]
 
 
-def smooth(values: Sequence[float], weight: float) -> np.ndarray:
-    """Exponential moving average, freed of its pull to the start: weight 0 changes nothing, 0.9 averages about ten points."""
-    out = np.empty(len(values))
-    average, share = 0.0, 0.0
-    for at, value in enumerate(values):
-        average = weight * average + (1 - weight) * value
-        share = weight * share + (1 - weight)
-        out[at] = average / share
-    return out
+def smooth(values: np.ndarray, share: float) -> np.ndarray:
+    """A centred average whose window is this share of all points (never fewer than 3), so that the curve does not lag behind.
+
+    Near the ends the window is cut; weights fall linearly from its middle.
+    """
+    half = max(1, round(share * len(values) / 2))
+    weights = 1.0 - np.abs(np.arange(-half, half + 1)) / (half + 1)
+    sums = np.convolve(values, weights, mode="full")[half : half + len(values)]
+    return sums / np.convolve(np.ones(len(values)), weights, mode="full")[half : half + len(values)]

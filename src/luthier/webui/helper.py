@@ -106,7 +106,7 @@ def measure_data(config: Config) -> dict[str, Any]:
     from luthier.workflows.data import encoder_parts, read_as_it_is
 
     whole = config.model_copy(update={"on_bad_row": "skip", "cutoff_len": 2**30})
-    samples, wants = read_as_it_is(whole)
+    samples, _ = read_as_it_is(whole)
     _, template, stage = encoder_parts(whole, STAGES[config.stage](config).sample)
     stream, began = iter(samples), time.monotonic()
     lengths, learned = [], 0

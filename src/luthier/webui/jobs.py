@@ -104,6 +104,12 @@ def listed() -> list[tuple[Run, dict[str, Any]]]:
     return found
 
 
+def last(kind: str, folder: str | None) -> Run | None:
+    """The run in folder, else the newest of its kind."""
+    runs = [run for run, _ in listed() if run.kind == kind]
+    return next((run for run in runs if str(run.folder) == folder), runs[0] if runs else None)
+
+
 def is_my_turn(folder: Path) -> bool:
     """Whether the queued run in folder may begin: no other is at work on this machine, and none has waited longer."""
     runs = listed()

@@ -27,7 +27,7 @@ from luthier.webui.words import translate
 
 FOLLOW_S = 1.5
 LOG_BYTES = 20_000
-SMOOTHING = 0.9
+SMOOTHING = 0.06
 CHARTS = {
     "loss": ("loss", "eval_loss"),
     "learning_rate": ("learning_rate",),
@@ -275,7 +275,7 @@ def _times(t: Callable[..., str], status: dict[str, Any], step: int | None, tota
     state = status.get("state")
     end = time.time() if state in ("running", "stopping") else status.get("finished_at") or status.get("updated_at") or started
     elapsed = max(0.0, end - started)
-    words = [t("live.elapsed", time=duration(elapsed))]
+    words = [t("live.elapsed" if state in ("running", "stopping") else "live.took", time=duration(elapsed))]
     if state == "running" and step and total:
         words.append(t("live.left", time=duration(elapsed / step * (total - step))))
     return words

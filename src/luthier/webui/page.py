@@ -99,6 +99,7 @@ async def open_page(name: str, build: Callable[[Page], Awaitable[None]], shared:
     client.page.language = "zh-CN" if page.lang == "zh" else "en-US"
     ui.page_title(f"{page.t('nav.' + name)} · Luthier")
     ui.dark_mode(page.dark)
+    ui.colors(primary="#84c5a8" if page.dark else "#1f5f4a", secondary="#e2a748" if page.dark else "#c8811a")
     with frame(page):
         await build(page)
 

@@ -25,7 +25,7 @@ GIB = 1 << 30
 @contextmanager
 def frame(page: Page) -> Iterator[None]:
     """Everything around the content of a page."""
-    ui.add_head_html('<link rel="stylesheet" href="/static/board.css?v=1">')
+    ui.add_head_html('<link rel="stylesheet" href="/static/board.css?v=2">')
     ui.html(f'<a class="skip" href="#main">{escape(page.t("skip"))}</a>', sanitize=False)
     with ui.element("div").classes("shell"):
         with ui.element("nav").classes("side").props(f'aria-label="{page.t("navigation")}"'):
@@ -41,11 +41,12 @@ def _navigation(page: Page) -> None:
     with ui.element("a").classes("brand").props('href="/" aria-label="Luthier"'):
         logo()
         ui.label("Luthier")
-    for name, path in page.shared.pages.items():
-        here = ' aria-current="page"' if name == page.name else ""
-        with ui.element("a").classes("nav").props(f'href="{path}"{here}'):
-            icon(name)
-            ui.html(escape(page.t(f"nav.{name}")), sanitize=False, tag="span").classes("text")
+    with ui.element("div").classes("links"):
+        for name, path in page.shared.pages.items():
+            here = ' aria-current="page"' if name == page.name else ""
+            with ui.element("a").classes("nav").props(f'href="{path}"{here}'):
+                icon(name)
+                ui.html(escape(page.t(f"nav.{name}")), sanitize=False, tag="span").classes("text")
     with ui.element("div").classes("foot"):
         load = ui.html("", sanitize=False).props(f'role="group" aria-label="{page.t("machine")}"')
 

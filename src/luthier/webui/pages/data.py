@@ -24,6 +24,7 @@ from luthier.webui.form import Form
 from luthier.webui.page import Page
 from luthier.webui.parts import button, confirm, dialog, empty, icon_button, plain_table, text_block
 from luthier.webui.settings import MB
+from luthier.webui.words import translate
 from luthier.workflows.data import Listed, register
 
 FOLDER = "data"
@@ -209,7 +210,7 @@ class DataPage:
     def _report(self, report: dict[str, Any]) -> None:
         t = self.page.t
         for severity, sentence in report["findings"]:
-            text_block(sentence, "note bad" if severity == "bad" else "note")
+            text_block(translate(self.page.lang, sentence), "note bad" if severity == "bad" else "note")
         if not report["findings"]:
             text_block(t("data.check.nothing"), "note good")
         share = report["learned_share"]

@@ -59,7 +59,7 @@ class EvaluatePage(FormPage):
         self.form.on_change(self.follow)
         self.follow(set())
         last = self.page.store.get(LAST_RUN)
-        self._show_run(next((run for run, _ in jobs.listed() if str(run.folder) == last), None))
+        self._show_run(jobs.last("predict", last))
         self._choose()
 
     # ---- start ----
@@ -178,7 +178,7 @@ def _scores(page: Page, runs: Sequence[Run]) -> str:
         for name in names
     ]
     heads = [page.t("evaluate.score"), *(run.folder.name for run in runs)]
-    return plain_table(heads, rows, numeric=range(1, len(heads)))
+    return f'<div class="fit">{plain_table(heads, rows, numeric=range(1, len(heads)))}</div>'
 
 
 def _filtered(answers: Sequence[Sequence[Answer]], text: str) -> list[list[Answer]]:

@@ -51,7 +51,7 @@ class ExportPage(FormPage):
         self.form.on_change(self.follow)
         self.follow(set())
         last = page.store.get(LAST_RUN)
-        self._show_run(next((run for run, _ in jobs.listed() if str(run.folder) == last), None))
+        self._show_run(jobs.last("export", last))
 
     def _start_box(self) -> None:
         t = self.page.t

@@ -22,7 +22,7 @@ from luthier.runtime.progress import duration
 from luthier.webui import jobs, layout
 from luthier.webui.charts import Line, line_chart
 from luthier.webui.commands import yaml_of
-from luthier.webui.liverun import LiveRun
+from luthier.webui.liverun import SMOOTHING, LiveRun
 from luthier.webui.page import Page
 from luthier.webui.parts import STATE_LOOKS, button, card, confirm, empty, is_gone, plain_table, text_block
 from luthier.webui.settingsfile import fill
@@ -79,9 +79,9 @@ class RunsPage:
                 for name, align in COLUMNS.items()
             ]
             self.table = ui.table(rows=self.rows, columns=columns, row_key="folder", selection="multiple", pagination=15)
-            self.table.props('flat dense binary-state-sort data-test="runs" :rows-per-page-options="[15, 50, 0]"').classes(
-                "wide"
-            )
+            self.table.props(
+                'flat dense binary-state-sort color=primary data-test="runs" :rows-per-page-options="[15, 50, 0]"'
+            ).classes("wide")
             self.table.add_slot(
                 "body-cell-state",
                 '<q-td :props="props"><span :class="\'chip \' + props.row.look">{{ props.value }}</span></q-td>',
@@ -89,7 +89,7 @@ class RunsPage:
             self.table.add_slot(
                 "body-cell-name",
                 '<q-td :props="props"><a href="#" class="strong" style="text-decoration:none" '
-                "@click.prevent=\"$parent.$emit('open', props.row.folder)\">{{ props.value }}</a></q-td>",
+                "@click.prevent.stop=\"$parent.$emit('open', props.row.folder)\">{{ props.value }}</a></q-td>",
             )
             self.table.on("open", lambda event: self._show(str(event.args)))
             self.table.on("rowClick", lambda event: self._show(event.args[1]["folder"]), [[], ["folder"], None])
@@ -211,7 +211,9 @@ class RunsPage:
         def draw(which: str) -> dict[str, Any]:
             lines = []
             for number, run in enumerate(runs):
-                series = curves.thinned(run.metrics_file, [which], COMPARED_POINTS, smoothing=0.9 if which == "loss" else 0.0)
+                series = curves.thinned(
+                    run.metrics_file, [which], COMPARED_POINTS, smoothing=SMOOTHING if which == "loss" else 0.0
+                )
                 if which in series:
                     lines.append(Line(name=run.folder.name, points=series[which], number=number, dots=which == "eval_loss"))
             return line_chart(lines, dark=page.dark, x=page.t("axis.step"), y=page.t(f"axis.{which}"))

@@ -136,14 +136,14 @@ class TrainPage(FormPage):
     # ---- what it does ----
 
     def _run_to_show(self) -> Run | None:
-        """The run that is at work, else the one that was started here last."""
+        """The run that is at work, else the one that was started here last, else the newest of all."""
         runs = [(run, status) for run, status in jobs.listed() if run.kind == "train"]
         last = self.page.store.get(LAST_RUN)
         at_work = [run for run, status in runs if status["state"] in LIVE]
         mine = [run for run, _ in runs if str(run.folder) == last]
         if mine and (mine[0] in at_work or not at_work):
             return mine[0]
-        return at_work[-1] if at_work else None
+        return at_work[-1] if at_work else next((run for run, _ in runs), None)
 
     def _show_run(self, run: Run | None) -> None:
         self.live.clear()

@@ -1,0 +1,171 @@
+"""The pictures of the documentation, taken of real runs: every page, light and dark, Chinese and English.
+
+    python -m tests.webui.pictures [FOLDER]        docs/images by default; takes a few minutes and needs Chromium
+
+Enters: nothing.  Leaves: <page>-<lang>-<look>.png. Not a test: the tests use the same Board.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from tests.webui.conftest import CHROMIUM, FLAGS, ROOT, Board
+from tests.webui.test_newcomer import choose, fill, status_of
+
+ASKED = {"zh": "你是谁？", "en": "Who are you?"}
+PAGES = {"train": "/", "runs": "/runs", "evaluate": "/evaluate", "chat": "/chat", "export": "/export", "data": "/data"}
+
+
+def main(folder: Path) -> None:
+    """Make the runs once, then one reader for each language and look."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as driver:
+        board = make_board(Path(place))
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            page = open_page(chromium, board, "zh", "light")
+            make_runs(page, board)
+            for lang in ("zh", "en"):
+                for look in ("light", "dark"):
+                    take(open_page(chromium, board, lang, look), board, lang, look, folder)
+            phone = open_page(chromium, board, "zh", "light", width=390, height=844)
+            phone.goto(board.url)
+            choose(phone, "dataset", "identity")
+            phone.wait_for_timeout(6000)
+            phone.screenshot(path=folder / "phone-zh-light.png")
+        finally:
+            chromium.close()
+            board.kill()
+
+
+def make_board(place: Path) -> Board:
+    (place / "cache").mkdir()
+    shutil.copytree(ROOT / "data", place / "luthier" / "data")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        board = Board(folder=place / "luthier", cache=place / "cache", port=probe.getsockname()[1])
+    board.start()
+    return board
+
+
+def open_page(chromium: Any, board: Board, lang: str, look: str, width: int = 1440, height: int = 900) -> Any:
+    locale = "zh-CN" if lang == "zh" else "en-US"
+    page = chromium.new_context(viewport={"width": width, "height": height}, locale=locale).new_page()
+    page.set_default_timeout(120_000)
+    if look == "dark":
+        page.goto(f"{board.url}/export")
+        page.click("[data-test=look]")
+        page.wait_for_function("document.body.classList.contains('body--dark')")
+    return page
+
+
+def make_runs(page: Any, board: Board) -> None:
+    """Two trainings with evaluation, a prediction, an export."""
+    for name, rate in (("identity", "0.005"), ("identity-slow", "0.0005")):
+        page.goto(board.url)
+        if name == "identity":
+            choose(page, "dataset", "identity")
+            for key, value in {
+                "num_train_epochs": "30", "per_device_train_batch_size": "8", "gradient_accumulation_steps": "1",
+                "cutoff_len": "512", "val_size": "0.1", "warmup_ratio": "0.1",
+            }.items():  # fmt: skip
+                fill(page, key, value)
+            page.locator(".fold", has_text="训练中的评估").click()
+            page.locator("[data-key=eval_strategy] .q-field").click()
+            page.locator(".q-menu .q-item", has_text="每隔若干步").click()
+            fill(page, "eval_steps", "20")
+        fill(page, "learning_rate", rate)
+        page.wait_for_timeout(800)
+        page.locator("[data-test=output]").fill(f"saves/{name}")
+        page.click("[data-test=start]")
+        wait_finished(board.folder / "saves" / name)
+    page.goto(f"{board.url}/evaluate")
+    choose(page, "adapters", "identity")
+    choose(page, "dataset", "identity")
+    fill(page, "max_samples", "12")
+    fill(page, "max_new_tokens", "64")
+    page.wait_for_timeout(800)
+    page.click("[data-test=predict]")
+    page.locator("[data-test=answers] .pair").first.wait_for(timeout=240_000)
+    page.goto(f"{board.url}/export")
+    page.locator("[data-key=export_format] .q-field").click()
+    page.locator(".q-menu .q-item", has_text="gguf").first.click()
+    page.locator("[data-test=export-dir]").fill("exports/identity")
+    page.click("[data-test=export]")
+    page.locator("[data-test=use]").wait_for(timeout=240_000)
+
+
+def wait_finished(run: Path) -> None:
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        if (run / "status.json").is_file() and status_of(run)["state"] == "finished":
+            return
+        time.sleep(1)
+    raise AssertionError(f"{run} has not finished")
+
+
+def take(page: Any, board: Board, lang: str, look: str, folder: Path) -> None:
+    """Every page with something on it."""
+
+    def shoot(name: str, whole: bool = False) -> None:
+        page.wait_for_timeout(1500)
+        page.mouse.move(1430, 500)
+        page.evaluate("window.scrollTo(0, 0)")
+        page.wait_for_timeout(300)
+        page.screenshot(path=folder / f"{name}-{lang}-{look}.png", full_page=whole)
+
+    page.goto(f"{board.url}/runs")
+    row = page.locator("[data-test=runs] tbody tr")
+    row.first.wait_for()
+    page.locator("[data-test=runs] tbody a", has_text="identity").last.click()
+    page.locator("[data-test=clone]").wait_for()
+    shoot("run", whole=True)
+    page.click("[data-test=clone]")
+    page.wait_for_url(f"{board.url}/")
+    page.locator("[data-test=forecast] .stack").wait_for()
+    page.wait_for_timeout(2500)
+    shoot("train", whole=True)
+    page.goto(f"{board.url}/runs")
+    for name in ("identity", "identity-slow"):
+        page.locator("[data-test=runs] tbody tr", has=page.get_by_role("link", name=name, exact=True)).locator(
+            ".q-checkbox"
+        ).click()
+    page.click("[data-test=compare]")
+    page.locator("[data-test=overlay] canvas").wait_for()
+    shoot("runs", whole=True)
+    page.goto(f"{board.url}/evaluate")
+    choose(page, "adapters", "identity")
+    choose(page, "dataset", "identity")
+    page.locator("[data-test=answers] .pair").first.wait_for()
+    shoot("evaluate", whole=True)
+    page.goto(f"{board.url}/chat")
+    page.click("[data-test=second]")
+    page.locator(".q-menu .q-item").nth(1).click()
+    page.click("[data-test=load]")
+    page.locator("[data-test=loaded]", has_text="identity").wait_for()
+    page.locator("[data-test=message]").fill(ASKED[lang])
+    page.keyboard.press("Enter")
+    page.locator("[data-test=good-1]").wait_for()
+    shoot("chat")
+    page.goto(f"{board.url}/export")
+    shoot("export")
+    page.goto(f"{board.url}/data")
+    page.locator("tr[data-name=identity] [data-test=check]").click()
+    page.locator("[data-test=report] canvas").wait_for()
+    shoot("check")
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(500)
+    shoot("data")
+    page.context.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images")
