@@ -12,12 +12,14 @@ import pytest
 from luthier.documents.jobs.faults import fault_of_status, retry_after
 from luthier.documents.jobs.keys import find_key, hide
 from luthier.documents.jobs.limits import Limiter
+from luthier.documents.jobs.probe import probe
 from luthier.documents.jobs.reply import BadReply, read_json, read_reply
 from luthier.documents.project import Project, add_files
+from luthier.documents.steps.chunk import cleaning_of
 from luthier.errors import EngineError
 from luthier.workflows import documents, documents_calls
 
-from .fake_server import FakeServer, Fault, completion
+from .fake_server import TEXT, FakeServer, Fault, completion
 
 KEY = "sk-secret-0123456789"
 
@@ -208,6 +210,27 @@ def test_a_weaker_model_gives_preference_pairs(tmp_path):
         assert len(rows) == 3 and {row["rejected"]["value"] for row in rows} == {"No idea."}
 
 
+def test_a_model_may_tidy_but_not_change_facts(tmp_path):
+    def script(request, again, number):
+        prompt = request["messages"][0]["content"]
+        if "Tidy the text" in prompt:
+            text = TEXT.search(prompt).group(1)
+            return Fault(body=completion(request, content=text.replace("Part 1", "Part 9").replace("The ", "This ")))
+        return None
+
+    more = "judge: {enabled: false}\nclean: {model: true}"
+    lines = []
+    with FakeServer(script) as server, make(tmp_path, server, sections=3, more=more) as project:
+        documents.run(project, lines.append)
+        chunks = project.store.all("SELECT * FROM chunk ORDER BY start")
+        assert ["This " in (chunk["cleaned"] or "") for chunk in chunks] == [True, False, True]
+        assert "-The " in cleaning_of(project, chunks[0]["id"])
+        assert any("facts_changed 1" in line for line in lines)
+        before = server.total
+        documents.run(project, lines.append)
+        assert server.total == before
+
+
 def test_a_changed_prompt_asks_again_and_the_old_rows_come_back_with_the_old_prompt(tmp_path):
     with FakeServer() as server, make(tmp_path, server, sections=2, more="judge: {enabled: false}") as project:
         documents.run(project, lambda line: None)
@@ -290,3 +313,17 @@ def test_faults():
     date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 20))
     assert 15 < retry_after({"Retry-After": date}) < 25
     assert retry_after({"Retry-After": "soon"}) == 0
+
+
+def test_an_endpoint_is_probed(tmp_path):
+    def script(request, again, number):
+        if "response_format" in request:
+            return Fault(status=400, body=b'{"error": "unknown field"}')
+        return Fault(body=completion(request, reasoning="reasoning", content='{"answer": "yes", "quotes": ["yes"]}'))
+
+    with FakeServer(script) as server, make(tmp_path, server) as project:
+        found = probe(project.recipe.endpoint)
+        assert (found.model, found.json, found.json_mode, found.reasoning) == ("fake", True, False, "reasoning")
+        server.script = lambda *_: Fault(status=401, body=b"{}")
+        with pytest.raises(EngineError, match="does not accept the API key"):
+            probe(project.recipe.endpoint)

@@ -197,6 +197,22 @@ def _calls(verb: str, name: Path, yes: bool, retry_failed: bool) -> None:
 
 
 @command.command()
+def test(name: Name, as_json: Json = False) -> None:
+    """Two small calls to the recipe's endpoint: does it answer, keep to JSON, think, and how fast is it.
+
+    Example: luthier documents test manual
+    """
+    from luthier.documents.jobs.probe import probe
+
+    with _open(name) as project:
+        endpoint = project.recipe.endpoint
+    if not (endpoint.base_url and endpoint.model):
+        raise ConfigError("endpoint.base_url and endpoint.model are not both set.", f"Set them in {name}/project.yaml.")
+    found = probe(endpoint)
+    typer.echo(json.dumps(asdict(found), ensure_ascii=False) if as_json else found.text())
+
+
+@command.command()
 def pause(name: Name) -> None:
     """Let the running job of another terminal finish its calls in the air and stop; `run` goes on from there.
 

@@ -32,11 +32,15 @@ def split_of(row: Any) -> str:
     return "known" if row["held_out"] and row["split"] == "train" else row["split"] or "train"
 
 
-def exported_rows(project: Project, export: ExportPart) -> Iterator[Any]:
-    """The rows that an export has, in the order of the documents."""
+def exported_rows(project: Project, export: ExportPart, split: str | None = None) -> Iterator[Any]:
+    """The rows that an export has, in the order of the documents; those of one split where it is given."""
     reviewed = " AND answer.decision='accepted'" if export.reviewed_only else ""
     rejected = " AND EXISTS (SELECT 1 FROM rejected WHERE rejected.answer=answer.id)" if export.format == "preference" else ""
-    return project.store.each(f"{ROWS} AND {EXPORTED}{reviewed}{rejected}{ORDER}")
+    more, values = "", []
+    if split:
+        more = " AND coalesce(chunk.split, 'train')=? AND (question.held_out=1 AND chunk.split='train')=?"
+        values = ["train" if split == "known" else split, int(split == "known")]
+    return project.store.each(f"{ROWS} AND {EXPORTED}{reviewed}{rejected}{more}{ORDER}", *values)
 
 
 def leak_rows(project: Project, export: ExportPart) -> Iterator[tuple[str, str, str, str]]:
@@ -51,11 +55,7 @@ def samples(project: Project, export: ExportPart, split: str) -> Iterator[tuple[
         yield from _texts(project, split)
         return
     pages = _Pages(project)
-    number = 0
-    for row in exported_rows(project, export):
-        if split_of(row) != split:
-            continue
-        number += 1
+    for number, row in enumerate(exported_rows(project, export, split), start=1):
         origin = Origin(dataset=project.name, file=f"{split}.jsonl", row=number)
         yield _sample(project, row, export, origin), _provenance(project, row, pages, split, number)
 

@@ -46,9 +46,14 @@ class ParsePart(Part):
 
 
 class CleanPart(Part):
-    """Rules of clean.py to apply, by name. They change the text that is shown to a model, never the stored one."""
+    """Rules of clean.py to apply, by name. They change the text that is shown to a model, never the stored one.
+
+    model: let the endpoint tidy each chunk after the rules; what changes a fact is not accepted.
+    """
 
     rules: tuple[str, ...] = ("images", "spaces")
+    model: bool = False
+    prompts: Mapping[str, str] = Field(default_factory=dict)
 
 
 class ChunkPart(Part):

@@ -31,7 +31,7 @@ from luthier.documents.steps.chunk import ChunkReport, chunk_documents
 from luthier.documents.steps.extract import extract_rows
 from luthier.documents.steps.parse import ParseReport, parse_documents
 from luthier.documents.steps.rows import activate_extracted
-from luthier.documents.steps.split import split_chunks
+from luthier.documents.steps.split import require_split, split_chunks
 from luthier.errors import DataError
 from luthier.runtime.files import write_atomic
 from luthier.types import Sample
@@ -105,8 +105,7 @@ def chunk(project: Project) -> ChunkReport:
 
 def extract(project: Project) -> int:
     """Questions and answers without a model. Returns the number of new rows."""
-    if project.store.value("SELECT count(*) FROM chunk WHERE state='current' AND split IS NULL"):
-        split_chunks(project)
+    require_split(project)
     added = extract_rows(project)
     activate_extracted(project)
     return added
@@ -133,6 +132,7 @@ def export(project: Project, part: ExportPart | None = None, dataset_dir: Path |
     """Write a version, prove it, register it. Raises DataError for leaks between splits and where there is nothing to write."""
     part = part or project.recipe.export
     wants = wants_of(part)
+    require_split(project)
     if part.format != "text":
         _refuse_leaks(project, part)
     rows = rows_hash(project, part)

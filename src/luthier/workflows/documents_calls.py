@@ -12,8 +12,10 @@ from luthier.documents.prompts import prompt_of
 from luthier.documents.steps.answer import Answer, Weaker
 from luthier.documents.steps.ask import Ask
 from luthier.documents.steps.check import check_rows
+from luthier.documents.steps.clean import Clean
 from luthier.documents.steps.judge import Judge, apply_verdicts
 from luthier.documents.steps.rows import activate
+from luthier.documents.steps.split import require_split
 from luthier.errors import ConfigError, EngineError
 from luthier.runtime.progress import progress_bars
 
@@ -23,14 +25,23 @@ Tell = Callable[[str], None]
 
 def ask_and_answer(project: Project, tell: Tell, go: Go, *, retry_failed: bool = False) -> None:
     """Questions, answers, filters, verdicts. Raises EngineError where the endpoint, the budget or the user stopped it."""
+    if project.recipe.clean.model:
+        clean(project, tell, go, retry_failed=retry_failed)
     ask(project, tell, go, retry_failed=retry_failed)
     answer(project, tell, go, retry_failed=retry_failed)
     judge(project, tell, go, retry_failed=retry_failed)
 
 
+def clean(project: Project, tell: Tell, go: Go, *, retry_failed: bool = False) -> JobReport:
+    """A cleaning job. A chunk whose facts the model would have changed keeps the words that the rules left."""
+    _check_prompts(project)
+    return _job(project, Clean(project), tell, go, retry_failed)
+
+
 def ask(project: Project, tell: Tell, go: Go, *, retry_failed: bool = False) -> JobReport:
     """A question job; afterwards its questions are the current ones."""
     _check_prompts(project)
+    require_split(project)
     work = Ask(project)
     report = _job(project, work, tell, go, retry_failed)
     activate(project, work.recipe, Answer(project, work.recipe).recipe)
@@ -116,7 +127,7 @@ def _require(project: Project, report: JobReport) -> None:
 
 def _check_prompts(project: Project) -> None:
     """All prompts, before the first call costs anything."""
-    for stage in ("ask", "answer", "refuse", "dialogue", "knowledge", "judge"):
+    for stage in ("clean", "ask", "answer", "refuse", "dialogue", "knowledge", "judge"):
         for language in ("en", "zh"):
             prompt_of(project.recipe, stage, language)
     endpoint = project.recipe.endpoint

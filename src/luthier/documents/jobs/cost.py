@@ -10,7 +10,7 @@ from luthier.documents.sentences import estimate_tokens
 from luthier.runtime.progress import duration
 
 SAMPLE = 50
-LIKELY_OUT = {"ask": 250, "answer": 400, "dialogue": 900, "judge": 120, "weaker": 400}
+LIKELY_OUT = {"clean": 500, "ask": 250, "answer": 400, "dialogue": 900, "judge": 120, "weaker": 400}
 """Tokens of an answer where nothing was measured yet."""
 
 

@@ -19,6 +19,7 @@ from luthier.registry import nearest
 SLOT = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 COMMON = ("title", "section", "text")
 SLOTS: Mapping[str, tuple[str, ...]] = {
+    "clean": ("text",),
     "ask": (*COMMON, "kind", "count", "types", "difficulties", "persona", "unanswerable_note"),
     "answer": (*COMMON, "question", "style"),
     "refuse": (*COMMON, "question", "style"),
@@ -41,8 +42,9 @@ def table(language: str) -> dict[str, Any]:
 
 def prompt_of(recipe: Recipe, stage: str, language: str) -> str:
     """The prompt of a stage: the recipe's, else Luthier's. Raises ConfigError for slots that are unknown or missing."""
-    own = {"ask": recipe.ask.prompts, "judge": recipe.judge.prompts}.get(stage, recipe.answer.prompts)
-    text = own.get(language) if stage in ("ask", "answer", "judge") else own.get(f"{stage}_{language}")
+    parts = {"clean": recipe.clean.prompts, "ask": recipe.ask.prompts, "judge": recipe.judge.prompts}
+    own = parts.get(stage, recipe.answer.prompts)
+    text = own.get(language) if stage in parts or stage == "answer" else own.get(f"{stage}_{language}")
     if text is None:
         return table(language)[stage]
     part = f"{'answer' if stage in ('refuse', 'dialogue', 'knowledge') else stage}.prompts.{language}"

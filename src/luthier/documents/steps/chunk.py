@@ -93,14 +93,19 @@ def _clean(project: Project) -> None:
     rules = project.recipe.clean.rules
     key = project.recipe.clean.key()
     sql = """SELECT chunk.*, document.text_sha FROM chunk JOIN document ON document.id = chunk.doc
-             WHERE chunk.state='current' AND clean_key IS NOT ? ORDER BY doc, start"""
+             WHERE chunk.state='current' AND clean_key IS NOT ? AND clean_key IS NOT ? ORDER BY doc, start"""
     with project.store.writing():
-        for row in project.store.all(sql, key):
+        for row in project.store.all(sql, key, model_clean_key(project) if project.recipe.clean.model else key):
             chunk = chunk_of(row)
             words = shown(project.text(row["text_sha"]), chunk.start, chunk.end, chunk.prefix)
             cleaned = clean(words, rules)
             kept = cleaned if cleaned != words else None
             project.store.write("UPDATE chunk SET cleaned=?, clean_key=? WHERE id=?", kept, key, row["id"])
+
+
+def model_clean_key(project: Project) -> str:
+    """What chunk.clean_key is where a model cleaned after the rules."""
+    return f"{project.recipe.clean.key()}+model"
 
 
 def cleaning_of(project: Project, chunk_id: str) -> str:

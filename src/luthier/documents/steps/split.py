@@ -35,6 +35,12 @@ def split_chunks(project: Project) -> Counter[str]:
     return sizes
 
 
+def require_split(project: Project) -> None:
+    """Assign chunks that have no split yet: nothing is asked about them, and nothing is exported, before that."""
+    if project.store.value("SELECT count(*) FROM chunk WHERE state='current' AND split IS NULL"):
+        split_chunks(project)
+
+
 def _section(path: str) -> str:
     """The two outermost headings: the first is often the title of the book."""
     return "\x1f".join(json.loads(path)[:2])
