@@ -74,7 +74,7 @@ class Grammarian:
     def _reasoning(self, kind: str, rules: list[str]) -> str:
         if kind == "none":
             return ""
-        ending = f"{self._free_until(CLOSING, rules)} /\\s*/ "
+        ending = f"{self._free_until(CLOSING, rules)} /\\n{{0,2}}/ "
         return ending if kind == "opened" else f"({self._words(OPENING)} {ending})? "
 
     def _words(self, text: str) -> str:
