@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 TEXT = re.compile(r"<(?:text|source)>\n(.*?)\n\s*</(?:text|source)>", re.DOTALL)
+UNANSWERABLE = re.compile(r"(\d+) of the questions must be")
 COUNT = re.compile(r"exactly (\d+) questions|恰好 (\d+) 个问题")
 
 
@@ -127,14 +128,23 @@ def answer_to(prompt: str) -> str:
     found = TEXT.search(prompt)
     text = found.group(1) if found else ""
     lines = [line.strip() for line in text.splitlines() if len(line.strip()) > 8] or ["nothing at all"]
+    if "Write a conversation" in prompt:
+        turns = [{"role": "user", "content": "How is it?"}, {"role": "assistant", "content": lines[0]}]
+        turns += [{"role": "user", "content": "And then?"}, {"role": "assistant", "content": lines[-1]}]
+        return json.dumps({"turns": turns, "quotes": [lines[0][:60]]}, ensure_ascii=False)
+    if "does not answer it" in prompt:
+        return json.dumps({"answer": "That is not known to me.", "quotes": []})
     if count := COUNT.search(prompt):
         number = int(count.group(1) or count.group(2))
+        missing = UNANSWERABLE.search(prompt)
         chinese = bool(count.group(2))
         ask = "关于“{}”，应该知道些什么呢？" if chinese else 'Which facts are known about "{}"?'
         asked = [
             {"question": ask.format(lines[at % len(lines)][:30] + str(at)), "type": "fact", "difficulty": "easy"}
             for at in range(number)
         ]
+        for item in asked[: int(missing.group(1)) if missing else 0]:
+            item["type"] = "unanswerable"
         return json.dumps(asked, ensure_ascii=False)
     if "supported" in prompt:
         return '```json\n{"supported": 9, "useful": 8, "reason": "it is there"}\n```'

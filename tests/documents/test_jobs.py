@@ -16,6 +16,7 @@ from luthier.documents.jobs.probe import probe
 from luthier.documents.jobs.reply import BadReply, read_json, read_reply
 from luthier.documents.project import Project, add_files
 from luthier.documents.steps.chunk import cleaning_of
+from luthier.documents.steps.rows import ROWS
 from luthier.errors import EngineError
 from luthier.workflows import documents, documents_calls
 
@@ -208,6 +209,29 @@ def test_a_weaker_model_gives_preference_pairs(tmp_path):
         exported = documents.run(project, lambda line: None)
         rows = [json.loads(line) for line in (exported.folder / "train.jsonl").read_text().splitlines()]
         assert len(rows) == 3 and {row["rejected"]["value"] for row in rows} == {"No idea."}
+
+
+def test_dialogues_personas_unanswerable_and_held_out_questions(tmp_path):
+    more = "judge: {enabled: false}\nanswer: {turns: 2}\nexport: {format: sharegpt}"
+    with FakeServer() as server, make(tmp_path, server, sections=4, more=more) as project:
+        text = project.recipe_file.read_text()
+        ask = "ask: {generator: model, per_1000_chars: 1, max_per_chunk: 1, unanswerable: 0, personas: [a beginner, an expert]}"
+        project.recipe_file.write_text("\n".join(ask if line.startswith("ask:") else line for line in text.splitlines()))
+    with FakeServer() as server, Project.open(project.folder) as project:
+        endpoint = project.recipe.endpoint.model_copy(update={"base_url": server.url})
+        project.recipe = project.recipe.model_copy(update={"endpoint": endpoint})
+        exported = documents.run(project, lambda line: None)
+        assert {row["persona"] for row in project.store.all("SELECT persona FROM question")} == {"a beginner", "an expert"}
+        rows = [json.loads(line) for line in (exported.folder / "train.jsonl").read_text().splitlines()]
+        assert rows and all(len(row["conversations"]) == 4 for row in rows)
+        part = project.recipe.ask.model_copy(update={"unanswerable": 1.0, "held_out": 0.5, "personas": ()})
+        project.recipe = project.recipe.model_copy(update={"ask": part})
+        exported = documents.run(project, lambda line: None)
+        kinds = {
+            row["type"]: row["text"] for row in project.store.all(ROWS.replace("answer.text AS answer", "answer.text AS text"))
+        }
+        assert kinds == {"unanswerable": "That is not known to me."}
+        assert set(exported.counts) <= {"train", "known"}
 
 
 def test_a_model_may_tidy_but_not_change_facts(tmp_path):

@@ -77,6 +77,20 @@ def add_(
 
 
 @command.command()
+def remove(name: Name, documents: Annotated[list[str], typer.Argument(help="Documents, as status names them.")]) -> None:
+    """Take documents with their chunks and rows out of the project.
+
+    Example: luthier documents remove manual old.pdf
+    """
+    from luthier.documents.project import remove_document
+
+    with _open(name) as project, project.working():
+        for document in documents:
+            remove_document(project, document)
+    typer.echo(f"{len(documents):,} documents removed.")
+
+
+@command.command()
 def parse(name: Name) -> None:
     """Read the files that are new or changed, each in a process with limits of time and memory.
 

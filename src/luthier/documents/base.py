@@ -7,8 +7,7 @@ All offsets are characters of Parsed.text, counted from 0; end is exclusive. Pag
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,12 +87,6 @@ class Pair:
     evidence: tuple[Evidence, ...] = ()
     thinking: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-def page_at(pages: Sequence[tuple[int, int]], offset: int) -> int | None:
-    """The page on which a character stands; None where the document has no pages."""
-    at = bisect_right(pages, offset, key=lambda entry: entry[0]) - 1
-    return pages[at][1] if pages and at >= 0 else (pages[0][1] if pages else None)
 
 
 def digest(*parts: str | bytes) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from luthier.documents.evidence import find_quote
 from luthier.documents.project import Project
 from luthier.documents.steps.rows import ORDER, ROWS
 from luthier.errors import DataError
@@ -107,18 +106,6 @@ def edit(project: Project, id: str, field: str, text: str) -> None:
         else:
             store.write("UPDATE question SET text=? WHERE id=?", text, row["question_id"])
             store.write("UPDATE answer SET decision='accepted' WHERE id=?", row["id"])
-
-
-def quote_again(project: Project, id: str, quote: str) -> bool:
-    """Add a quote that a person marked. False where it does not stand in the chunk."""
-    row, store = find_row(project, id), project.store
-    proof = find_quote(project.text(row["text_sha"]), quote, row["start"], row["end"])
-    if proof.match == "none":
-        return False
-    ordinal = int(store.value("SELECT coalesce(max(ordinal), -1) + 1 FROM evidence WHERE answer=?", row["id"]))  # type: ignore[arg-type]
-    values = {"quote": quote, "start": proof.start, "end": proof.end, "match": proof.match}
-    store.put("evidence", answer=row["id"], ordinal=ordinal, **values)
-    return True
 
 
 def find_row(project: Project, id: str) -> Any:

@@ -148,9 +148,3 @@ class Store:
 
     def _keys(self, table: str) -> list[str]:
         return [row["name"] for row in self.db.execute(f"PRAGMA table_info({table})") if row["pk"]]
-
-
-def write_many(store: Store, sql: str, rows: Iterator[tuple] | list[tuple]) -> None:
-    """The same statement for many rows, in one transaction."""
-    with store.writing() as db:
-        db.executemany(sql, rows)

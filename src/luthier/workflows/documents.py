@@ -43,7 +43,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """One version. counts: rows by split.  tokens: longest row in tokens, where a model was given.  is_new: False where the
+    """One version. counts: rows by split.  is_new: False where the
     same rows had been exported before, and that version is named instead."""
 
     version: str
