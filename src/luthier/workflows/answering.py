@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from luthier.config import Config
-from luthier.engines.base import Sampling
-from luthier.errors import ModelError
+from luthier.engines.base import Engine, Sampling
+from luthier.errors import ConfigError, ModelError
 from luthier.hub import resolve_adapter, resolve_model
 from luthier.templates import find_template
 from luthier.workflows.keep import RECORD
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from luthier.adapters.base import Adapter
-    from luthier.engines.hf import HFEngine
     from luthier.templates.base import Template
 
 log = logging.getLogger(__name__)
@@ -37,14 +36,18 @@ FOLLOWED = ("template", "enable_thinking", "preserve_thinking", "default_system"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answerer:
-    """A loaded model. adapter: the method that can switch the adapter off; None where no adapter is attached."""
+    """A loaded model, or one behind a server.
+
+    adapter: the method that can switch the adapter off; None where no adapter is attached.  net: None for a server's.
+    tokenizer: None where the server writes the conversations itself.
+    """
 
     config: Config
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerBase | None
     template: Template
-    net: nn.Module
+    net: nn.Module | None
     adapter: Adapter | None
-    engine: HFEngine
+    engine: Engine
     describes: str
 
 
@@ -118,6 +121,8 @@ def load_answerer(
 
     keep_adapter False: merge it where that costs no precision (float32 weights): answers come faster.
     """
+    if config.infer_backend != "huggingface":
+        return remote_answerer(config, tokenizer, template)
     import torch
 
     from luthier.adapters import ADAPTERS
@@ -146,6 +151,34 @@ def load_answerer(
         adapter=adapter,
         engine=HFEngine(net, tokenizer, template.stop_token_ids),
         describes=f"{' + '.join(map(str, names))} ({precision} on {device.name or device}, template {template.name})",
+    )
+
+
+def remote_answerer(
+    config: Config, tokenizer: PreTrainedTokenizerBase | None = None, template: Template | None = None
+) -> Answerer:
+    """A model behind engine_url. Without a tokenizer the server writes the conversations in its own template."""
+    from luthier.engines.openai import OpenAIEngine
+    from luthier.workflows.remote import RemoteTemplate
+
+    if config.infer_backend != "openai":
+        raise ConfigError(
+            f"infer_backend {config.infer_backend} answers as a server.",
+            f"Start it (luthier serve --engine {config.infer_backend}) and ask it: "
+            "--infer_backend openai --engine_url http://127.0.0.1:8000/v1",
+        )
+    if not config.engine_url:
+        raise ConfigError("infer_backend is openai, but no server is named.", "engine_url: http://localhost:11434/v1")
+    engine = OpenAIEngine(config.engine_url, model=config.engine_model, key=config.secret("engine_key"), tokenizer=tokenizer)
+    template = template or RemoteTemplate()
+    return Answerer(
+        config=config,
+        tokenizer=tokenizer,
+        template=template,
+        net=None,
+        adapter=None,
+        engine=engine,
+        describes=f"{engine.model} at {engine.url} (template {template.name})",
     )
 
 

@@ -21,7 +21,16 @@ from luthier.hub import resolve_adapter, resolve_model
 from luthier.registry import nearest
 from luthier.templates import find_template
 from luthier.types import Conversation, Message
-from luthier.workflows.answering import Answerer, add_adapter, load_answerer, load_words, read_record, sampling_of, settle
+from luthier.workflows.answering import (
+    Answerer,
+    add_adapter,
+    load_answerer,
+    load_words,
+    read_record,
+    remote_answerer,
+    sampling_of,
+    settle,
+)
 from luthier.workflows.thinking_stream import CLOSING, OPENING, Kind, ThinkingSplitter
 
 log = logging.getLogger(__name__)
@@ -58,13 +67,15 @@ class Chat:
 
     def __init__(self, config: Config, *, compare: bool = False):
         """Loads the model(s). Raises LuthierError where a file is missing, or where there is nothing to compare."""
-        config = settle(_with_model(config))
-        tokenizer, template = load_words(config)
-        answerer = load_answerer(config, tokenizer, template)
+        if config.infer_backend == "openai" and not (config.model_name_or_path or config.adapter_name_or_path):
+            answerer = remote_answerer(config)
+        else:
+            config = settle(_with_model(config))
+            answerer = load_answerer(config, *load_words(config))
         self.sampling = sampling_of(config)
         self.system: str | None = None
         self.tools: tuple[Mapping[str, Any], ...] = ()
-        name = Path((config.adapter_name_or_path or [config.model_name_or_path or ""])[-1]).name
+        name = Path((config.adapter_name_or_path or [config.model_name_or_path or config.engine_model or "model"])[-1]).name
         self.sides = [Side(name="tuned" if compare else name, answerer=answerer)]
         self.adapters = {name: "default"} if answerer.adapter else {}
         self.using = name if answerer.adapter else "base"
@@ -105,9 +116,10 @@ class Chat:
     def _answer(self, number: int, side: Side, cancelled: Callable[[], bool]) -> Iterator[Piece]:
         answerer = side.answerer
         prompt = answerer.template.encode_prompt(self._conversation(side))
-        opened = answerer.tokenizer.decode(prompt[-8:]).rstrip().endswith(OPENING)
+        tokenizer = answerer.tokenizer
+        opened = tokenizer is not None and tokenizer.decode(prompt[-8:]).rstrip().endswith(OPENING)
         splitter, text = ThinkingSplitter(opened), ""
-        hidden = [word for word in answerer.tokenizer.all_special_tokens if word not in (OPENING, CLOSING)]
+        hidden = [word for word in (tokenizer.all_special_tokens if tokenizer else ()) if word not in (OPENING, CLOSING)]
         for piece in answerer.engine.stream(prompt, self.sampling, cancelled, adapter=side.adapter):
             text += piece
             for kind, words in splitter.push(piece):
@@ -167,6 +179,10 @@ class Chat:
 
     def _set_thinking(self, value: bool | None) -> bool | None:
         for side in self.sides:
+            if side.answerer.tokenizer is None:
+                raise ConfigError(
+                    "the server decides whether this model thinks.", "Name the model here too: model_name_or_path"
+                )
             config = side.answerer.config.model_copy(update={"enable_thinking": value})
             template = find_template(config, side.answerer.tokenizer)
             side.answerer = replace(side.answerer, config=config, template=template)
@@ -188,6 +204,9 @@ class Chat:
     def use_adapter(self, name: str) -> str:
         """Answer with another adapter from now on: one in use before, "base" for none, or a folder; returns its name."""
         side = self.sides[-1]
+        if side.answerer.net is None:  # a server's adapters are models there
+            side.adapter, self.using = None if name == "base" else name, name
+            return name
         if name != "base" and name not in self.adapters:
             name = self._load_adapter(side, name)
         if name == "base":
@@ -224,6 +243,8 @@ def _with_model(config: Config) -> Config:
 
 def _base_side(tuned: Answerer) -> Side:
     """The model as it was before tuning: the same one without its adapter, or the base that its training has recorded."""
+    if tuned.net is None:
+        raise ConfigError("--compare needs the model on this machine.", "Leave out infer_backend: openai")
     if tuned.adapter is not None:
         return Side(name="base", answerer=tuned, adapter=BASE)
     folder = resolve_model(tuned.config.model_name_or_path or "", tuned.config)
