@@ -80,11 +80,10 @@ class _Lines:
         while at < end:
             stop = _line_end(self.text, at)
             line = self.text[at:stop].rstrip("\r")
-            at = (
-                self._inside_list(at, stop, line)
-                if self.kind == "list" and _column(self.text, at) >= 2
-                else self._line(at, stop, line, end)
-            )
+            if self.kind == "list" and _column(self.text, at) >= 2:
+                at = self._inside_list(at, stop, line)
+            else:
+                at = self._line(at, stop, line, end)
             if at > end and self.text[at - 1 : at + 1].strip():  # lines right below what went over blank lines
                 end = max(end, _run_end(self.text, at))
         self._close(min(max(at, end), len(self.text)))

@@ -84,7 +84,7 @@ class EndpointPart(Part):
     connect_timeout_s: float = Field(10, gt=0)
     timeout_s: float = Field(300, gt=0)
     max_attempts: int = Field(6, ge=1)
-    max_tokens: int = Field(2048, ge=16)
+    max_tokens: int | None = Field(2048, ge=16)
     temperature: float | None = Field(0.7, ge=0)
     json_mode: Literal["off", "object"] = "off"
     extra_body: Mapping[str, Any] = Field(default_factory=dict)

@@ -36,13 +36,16 @@ FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 60.0
 FAULTS_IN_A_ROW = 30
 WATCH_S = 0.5
+LIKELY_TOKENS = 2048
+"""Of an answer, for limits and budget, where the recipe sets no max_tokens."""
 
 
 class Work(Protocol):
-    """What a stage asks. recipe: hash of everything that shapes its requests and results.  model: for the body."""
+    """What a stage asks. recipe: hash of everything that shapes its requests and results.  wants_json: of its answers."""
 
     stage: str
     recipe: str
+    wants_json: bool
 
     def subjects(self) -> Sequence[str]:
         """Ids of what there is to do, in the order in which it should be asked."""
@@ -195,10 +198,12 @@ class _Job:
 
     def _body(self, request: dict[str, Any]) -> dict[str, Any]:
         endpoint = self.endpoint
-        body: dict[str, Any] = {"model": endpoint.model, "max_tokens": endpoint.max_tokens}
+        body: dict[str, Any] = {"model": endpoint.model}
+        if endpoint.max_tokens is not None:
+            body["max_tokens"] = endpoint.max_tokens
         if endpoint.temperature is not None:
             body["temperature"] = endpoint.temperature
-        if endpoint.json_mode == "object":
+        if endpoint.json_mode == "object" and self.work.wants_json:
             body["response_format"] = {"type": "json_object"}
         return body | dict(endpoint.extra_body) | request
 
@@ -236,7 +241,7 @@ class _Job:
         return call, raw
 
     async def _call(self, unit: str, call: str, request: str, body: Mapping[str, Any]) -> bytes:
-        estimate = estimate_tokens(request) + int(body.get("max_tokens") or 0)
+        estimate = estimate_tokens(request) + int(body.get("max_tokens") or LIKELY_TOKENS)
         for attempt in range(1, self.endpoint.max_attempts + 1):
             async with self.limiter.slot(estimate):
                 if self.stop:

@@ -46,8 +46,9 @@ def probe(endpoint: EndpointPart) -> Probe:
 
 async def _probe(endpoint: EndpointPart) -> Probe:
     key = find_key(endpoint.api_key_env)
-    body = {"model": endpoint.model, "max_tokens": endpoint.max_tokens, "messages": [{"role": "user", "content": ASKED}]}
-    body |= dict(endpoint.extra_body)
+    body = {"model": endpoint.model, "messages": [{"role": "user", "content": ASKED}], **endpoint.extra_body}
+    if endpoint.max_tokens is not None:
+        body["max_tokens"] = endpoint.max_tokens
     async with Client(endpoint, key) as client:
         reply, seconds = await _call(client, body, key)
         try:

@@ -23,6 +23,7 @@ class Answer:
     """The Work of answering. A subject is a question id."""
 
     stage = "answer"
+    wants_json = True
 
     def __init__(self, project: Project, question_recipe: str):
         self.project, self.store, self.question_recipe = project, project.store, question_recipe

@@ -21,6 +21,7 @@ class Ask:
     """The Work of asking. A subject is a chunk id, with a persona's number after a slash where there are several."""
 
     stage = "ask"
+    wants_json = True
 
     def __init__(self, project: Project):
         self.project, self.store, self.ask = project, project.store, project.recipe.ask

@@ -23,6 +23,7 @@ class Clean:
     """The Work of cleaning. A subject is a chunk id."""
 
     stage = "clean"
+    wants_json = False
 
     def __init__(self, project: Project):
         self.project, self.store = project, project.store

@@ -19,6 +19,7 @@ class Judge:
     """The Work of judging. A subject is an answer id with a hash of its words, so that an edited answer is judged anew."""
 
     stage = "judge"
+    wants_json = True
 
     def __init__(self, project: Project):
         self.project, self.store, self.part = project, project.store, project.recipe.judge
