@@ -87,6 +87,8 @@ def test_rows_are_read_no_further_than_two_windows(tmp_path, monkeypatch):
     read = 0
 
     class Counted:
+        counts = stream.samples.counts
+
         def __iter__(self):
             nonlocal read
             for sample in samples:
@@ -98,3 +100,20 @@ def test_rows_are_read_no_further_than_two_windows(tmp_path, monkeypatch):
     loader.step(0)
     loader._ahead[1].result()
     assert read <= 41
+
+
+def test_bad_rows_that_are_skipped_are_told(tmp_path, caplog):
+    rows = [{"instruction": "a", "output": "b"} if i % 7 else {"instruction": "a"} for i in range(40)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    keys = {"streaming": True, "max_steps": 9, "buffer_size": 8, "on_bad_row": "skip", "output_dir": str(tmp_path / "out")}
+    config = Config(dataset=[str(tmp_path / "rows.json")], **keys)
+    loader = open_stream(config, Stage(), Template(), Tokenizer()).loader(lambda store: (store, None), 4)
+    assert 'rows, 8 samples (2 skipped: has no "output"' in caplog.text
+    for step in range(9):
+        loader.step(step)
+    assert "rows, 32 samples (6 skipped" in caplog.text
+
+
+def test_other_windows_are_other_data(tmp_path):
+    """A training must not go on from a checkpoint with windows that hold other samples."""
+    assert samples_of(tmp_path, 30, buffer_size=8).fingerprint != samples_of(tmp_path, 30, buffer_size=9).fingerprint

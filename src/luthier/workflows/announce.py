@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.panel import Panel
 from rich.table import Table
@@ -72,6 +72,7 @@ def facts(
         "model": f"{config.model_name_or_path}, {total:,} parameters",
         "learns": f"{learning:,} parameters ({100 * learning / total:.2f} %)",
         "data": f"{streamed}{len(learned):,} samples, {tokens:,} tokens, {supervised:,} learned ({share:.0f} %)",
+        "length": _touched(learned.report, config),
     }
     if kind == "packed rows":
         filled = 100 * tokens / (loader.num_units * config.cutoff_len)
@@ -94,6 +95,17 @@ def facts(
         out["note"] = plan.note
     out["folder"] = str(trainer.run.folder)
     return out
+
+
+def _touched(report: Mapping[str, Any], config: Config) -> str:
+    """How many samples and tokens cutoff_len touched, be it none."""
+    cut, left_out = report.get("cut_samples", 0), report.get("left_out", 0)
+    samples, lost = max(1, report.get("samples", 0)), report.get("cut_tokens", 0)
+    whole = max(1, report.get("tokens", 0) + lost)
+    return (
+        f"{cut:,} samples cut ({100 * cut / samples:.1f} %), {lost:,} tokens lost ({100 * lost / whole:.1f} %), "
+        f"{left_out:,} left out; cutoff_len {config.cutoff_len:,}"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 WINDOW_TOKENS = 2**25
 """A window of long documents ends here (170 MB on disk), however few they are."""
+PROBED = 1000
+"""From so many first samples of a window it is known how long its samples are."""
 
 
 @dataclass(kw_only=True)
@@ -57,11 +59,11 @@ class Stream:
 
     def __post_init__(self) -> None:
         self._reading: Iterator[Sample] | None = None
-        self._at = 0
+        self._at = self._skipped = 0
 
     def loader(self, arrange: Arrange, samples_per_step: int) -> StreamLoader:
         config = self.config
-        key = json.dumps([str(Path(config.output_dir).absolute()), self.fingerprint, samples_per_step, config.buffer_size])
+        key = json.dumps([str(Path(config.output_dir).absolute()), self.fingerprint, samples_per_step])
         folder = cache_folder() / "streams" / hashlib.sha256(key.encode()).hexdigest()[:32]
         folder.mkdir(parents=True, exist_ok=True)
         return StreamLoader(
@@ -131,6 +133,10 @@ class Stream:
                 self._reading = None
                 break
         report |= counts | {"next_sample": self.held_out if self._reading is None else self._at}
+        read = self.samples.counts
+        if read.skipped > self._skipped:
+            logger.warning("%s", read)
+        self._skipped = read.skipped
 
     def _wanted(self, counts: Counter[str], samples_per_step: int) -> int:
         """How many samples to read next. A window ends with a whole step, where single samples are the units of steps."""
@@ -138,7 +144,7 @@ class Stream:
         if stored >= size or tokens >= WINDOW_TOKENS:
             return -stored % samples_per_step
         if not stored:
-            return min(size, self.config.preprocessing_batch_size)
+            return min(size, PROBED)
         return min(size - stored, (WINDOW_TOKENS - tokens) * stored // tokens + 1)
 
     def _seek(self, sample: int) -> None:
@@ -156,6 +162,7 @@ def open_stream(config: Config, stage: Stage, template: Template, tokenizer: Pre
             "Take one of the two keys out.",
         )
     samples = read_samples(config, None, wants=stage.sample)
-    _, fingerprint = identify(config, samples, stage, template, tokenizer)
+    _, of_data = identify(config, samples, stage, template, tokenizer)
+    fingerprint = hashlib.sha256(f"{of_data} in windows of {config.buffer_size}".encode()).hexdigest()[:32]
     encoder = GroupEncoder(stage, template, skips=config.on_bad_row == "skip")
     return Stream(config=config, samples=samples, encoder=encoder, fingerprint=fingerprint, held_out=int(config.val_size))
