@@ -198,6 +198,18 @@ def test_bad_files_are_named_and_the_rest_goes_on(tmp_path):
         assert status.documents == {"failed": 1, "parsed": 1} and "broken.pdf" in status.text()
 
 
+def test_what_a_folder_holds_beside_documents_is_said(tmp_path):
+    folder = tmp_path / "docs"
+    (folder / "node_modules").mkdir(parents=True)
+    for name in ("a.md", "SUMMARY.md", "x.png", "y.png", "node_modules/z.md", ".hidden.md"):
+        (folder / name).write_text(f"# {name}\n\nwords")
+    with small(tmp_path, BOOK) as project:
+        changed, notes = add_files(project, [folder])
+        assert changed == ["docs/a.md"]
+        assert any("2 files left out by parse.exclude: SUMMARY.md, z.md" in note for note in notes)
+        assert any("2 files of kinds that are not read: 2 .png" in note for note in notes)
+
+
 def test_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()

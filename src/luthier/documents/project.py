@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -15,7 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from luthier.documents.base import digest
+from luthier.documents.base import digest, joined, plural
+from luthier.documents.readers import SUFFIXES, folder_kind
 from luthier.documents.recipe import Recipe, load_recipe
 from luthier.documents.store import Store
 from luthier.errors import DataError
@@ -166,25 +168,29 @@ def _files(path: Path, include: Sequence[str], exclude: Sequence[str], notes: li
     if path.is_file():
         yield path.name, path
         return
-    found = 0
     root = path.resolve()
-    from luthier.documents.readers import SUFFIXES, folder_kind
-
     if folder_kind(root) == "mineru":
         yield from ((f"{root.name}/{file.name}", file) for file in sorted(root.glob("*_content_list.json")))
         return
+    found, excluded, unknown = 0, [], Counter()
     for file in sorted(root.rglob("*")):
         name = file.relative_to(root)
         if not file.is_file() or any(part.startswith(".") for part in name.parts):
             continue
-        if any(fnmatch(part, pattern) for pattern in exclude for part in (name.name, name.as_posix())):
-            continue
-        wanted = any(fnmatch(name.as_posix(), pattern) for pattern in include) if include else file.suffix.lower() in SUFFIXES
-        if wanted:
+        if any(fnmatch(part, pattern) for pattern in exclude for part in (*name.parts, name.as_posix())):
+            excluded.append(name.name)
+        elif any(fnmatch(name.as_posix(), pattern) for pattern in include) if include else file.suffix.lower() in SUFFIXES:
             found += 1
             yield f"{root.name}/{name.as_posix()}", file
+        else:
+            unknown[file.suffix.lower() or "no extension"] += 1
         if found > FOLDER_LIMIT:
             raise DataError(f"{path} holds more than {FOLDER_LIMIT:,} files.", "Add its parts one by one.")
+    if excluded:
+        notes.append(f"{path}: {plural(len(excluded), 'file')} left out by parse.exclude: {joined(sorted(set(excluded)))}")
+    if unknown:
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in unknown.most_common(8))
+        notes.append(f"{path}: {plural(unknown.total(), 'file')} of kinds that are not read: {kinds}")
     if not found:
         notes.append(f"{path}: no file of a known kind ({', '.join(sorted(SUFFIXES))})")
 

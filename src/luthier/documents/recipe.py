@@ -41,7 +41,7 @@ class ParsePart(Part):
     max_pages: int = Field(20_000, ge=1)
     repair: bool = True
     include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ("SUMMARY.md", "LICENSE*", "*.lock")
+    exclude: tuple[str, ...] = ("SUMMARY.md", "LICENSE*", "*.lock", "node_modules", "__pycache__", "site-packages")
     mineru_url: str | None = None
 
 
