@@ -1,6 +1,6 @@
 """The pictures of the documentation, taken of real runs: every page, light and dark, Chinese and English.
 
-    python -m tests.webui.pictures [FOLDER]        docs/images by default; takes a few minutes and needs Chromium
+    python -m tests.webui.pictures [FOLDER [PLACE]]      docs/images by default; PLACE keeps the runs for another time
 
 Enters: nothing.  Leaves: <page>-<lang>-<look>.png. Not a test: the tests use the same Board.
 """
@@ -24,18 +24,19 @@ ASKED = {"zh": "你是谁？", "en": "Who are you?"}
 PAGES = {"train": "/", "runs": "/runs", "evaluate": "/evaluate", "chat": "/chat", "export": "/export", "data": "/data"}
 
 
-def main(folder: Path) -> None:
-    """Make the runs once, then one reader for each language and look."""
+def main(folder: Path, place: Path) -> None:
+    """Make the runs once (place keeps them), then one reader for each language and look; pictures that are there stay."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place, sync_playwright() as driver:
-        board = make_board(Path(place))
+    with sync_playwright() as driver:
+        board = make_board(place)
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
-            page = open_page(chromium, board, "zh", "light")
-            make_runs(page, board)
+            if not (board.folder / "exports" / "identity").is_dir():
+                make_runs(open_page(chromium, board, "zh", "light"), board)
             for lang in ("zh", "en"):
                 for look in ("light", "dark"):
-                    take(open_page(chromium, board, lang, look), board, lang, look, folder)
+                    if not (folder / f"data-{lang}-{look}.png").is_file():
+                        take(open_page(chromium, board, lang, look), board, lang, look, folder)
             phone = open_page(chromium, board, "zh", "light", width=390, height=844)
             phone.goto(board.url)
             choose(phone, "dataset", "identity")
@@ -47,8 +48,9 @@ def main(folder: Path) -> None:
 
 
 def make_board(place: Path) -> Board:
-    (place / "cache").mkdir()
-    shutil.copytree(ROOT / "data", place / "luthier" / "data")
+    (place / "cache").mkdir(parents=True, exist_ok=True)
+    if not (place / "luthier").is_dir():
+        shutil.copytree(ROOT / "data", place / "luthier" / "data")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         board = Board(folder=place / "luthier", cache=place / "cache", port=probe.getsockname()[1])
@@ -168,4 +170,6 @@ def take(page: Any, board: Board, lang: str, look: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images")
+    given = [Path(word) for word in sys.argv[1:]]
+    kept = given[1] if len(given) > 1 else Path(tempfile.mkdtemp(prefix="luthier-pictures-"))
+    main(given[0] if given else ROOT / "docs" / "images", kept)

@@ -1,4 +1,4 @@
-"""What must hold in a real browser beside the newcomer's path: a killed web process, a phone, many runs and reloads, a token."""
+"""What must hold in a real browser beside the path of a newcomer: a killed web process, a phone, many runs, a token."""
 
 from __future__ import annotations
 
