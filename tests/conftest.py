@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--llamacpp-python", help="a Python that has llama-cpp-python, to load exported GGUFs with llama.cpp itself")
+    parser.addoption("--llamacpp-python", help="a Python that has llama-cpp-python, to load exported GGUFs with it")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`luthier eval`: the loss and perplexity of a model on held-out data.
+"""`luthier eval`: the loss and perplexity of a model on held-out data, or its marks on a benchmark.
 
 What enters: the words after the verb. What leaves: a folder with eval_results.json, and an exit code.
 """
@@ -6,10 +6,14 @@ What enters: the words after the verb. What leaves: a folder with eval_results.j
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 from luthier.cli.arguments import take_flags
 from luthier.config import load_config
 from luthier.errors import ConfigError
+
+if TYPE_CHECKING:
+    from luthier.config import Config
 
 
 def command(argv: list[str]) -> int:
@@ -24,7 +28,11 @@ def command(argv: list[str]) -> int:
 
     `luthier train --do_eval ...` does the same.
 
+    With task it asks a benchmark instead: mmlu_test, ceval_validation or cmmlu_test from task_dir (LLaMA-Factory's folders),
+    with n_shot solved questions before each and the words of lang; save_dir gets results.json and results.log.
+
     Examples:
+      luthier eval --model_name_or_path starter --task mmlu_test --task_dir evaluation --n_shot 5 --save_dir runs/mmlu
       luthier eval --adapter_name_or_path saves/lora/sft --eval_dataset identity
       luthier eval examples/lora_sft.yaml --adapter_name_or_path saves/lora/sft --output_dir runs/scored
     """
@@ -34,13 +42,19 @@ def command(argv: list[str]) -> int:
     config = load_config(words)
     if not (config.model_name_or_path or config.adapter_name_or_path):
         raise ConfigError("no model is given.", "model_name_or_path: starter, a folder or a hub id; or adapter_name_or_path")
-    figures = _loss(config)
+    figures = _benchmark(config) if config.task else _loss(config)
     if "--json" in flags:
         print(json.dumps(figures, ensure_ascii=False))
     return 0
 
 
-def _loss(config):
+def _benchmark(config: Config) -> dict[str, Any]:
+    from luthier.workflows.benchmark import benchmark
+
+    return benchmark(config)
+
+
+def _loss(config: Config) -> dict[str, Any]:
     if not (config.eval_dataset or config.dataset):
         raise ConfigError("no dataset is given.", "eval_dataset: a name from dataset_info.json or a path")
     changes = {"do_eval": True, "do_train": False, "do_predict": False, "predict_with_generate": False}

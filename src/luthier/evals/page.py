@@ -54,7 +54,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def label_tables(report: LabelReport) -> str:
     """Scores of each label, and the confusion matrix with its rows shaded."""
-    scores = [(r["label"], r["precision"], r["recall"], r["f1"], r["support"]) for r in report.rows()]
+    scores = [
+        (f"{number}. {row['label']}", row["precision"], row["recall"], row["f1"], row["support"])
+        for number, row in enumerate(report.rows(), start=1)
+    ]
     top = "".join(f"<th>{escape(name)}</th>" for name in [*report.labels, OTHER])
     body = ""
     for label, row in zip(report.labels, report.matrix):

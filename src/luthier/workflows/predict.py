@@ -22,6 +22,7 @@ from luthier.engines.runner import context_length
 from luthier.errors import ConfigError, DataError
 from luthier.evals.confusion_plot import confusion_png
 from luthier.evals.labels import LabelReport, label_report
+from luthier.evals.numbers import number_accuracy
 from luthier.evals.page import answers_table, figures_table, label_tables, page
 from luthier.evals.text import describe, similarity, text_metrics
 from luthier.models.load import load_config_of_model
@@ -213,6 +214,8 @@ def finish(run: Run, rows: Mapping[int, Mapping[str, str]], seconds: float, answ
     labels = label_report(answers, wanted)
     if labels is not None:
         scores |= {"accuracy": round(labels.accuracy, 4), "macro_f1": round(labels.macro_f1, 4)}
+    if (right := number_accuracy(answers, wanted)) is not None:
+        scores["number_accuracy"] = round(right, 4)
     metrics: dict[str, Any] = {f"predict_{name}": score for name, score in scores.items()}
     metrics |= {
         "predict_samples": len(ordered),
