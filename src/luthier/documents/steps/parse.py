@@ -54,6 +54,8 @@ def parse_documents(project: Project, tell: Callable[[int, int, str], None] | No
 def _keep(project: Project, id: str, key: str, parsed: Parsed, language: str) -> None:
     sha = project.keep_text(parsed.text)
     store = project.store
+    before = store.one("SELECT text_sha, state, chunk_key FROM document WHERE id=?", id)
+    is_same = before is not None and before["text_sha"] == sha and before["state"] != "failed"
     with store.writing():
         store.write("DELETE FROM page WHERE doc=?", id)
         for start, page in dict(parsed.pages).items():
@@ -62,7 +64,7 @@ def _keep(project: Project, id: str, key: str, parsed: Parsed, language: str) ->
             "state": "parsed",
             "problem": None,
             "parse_key": key,
-            "chunk_key": None,
+            "chunk_key": before["chunk_key"] if is_same else None,
             "kind": parsed.kind,
             "parser": parsed.parser,
             "parser_version": parsed.version,
