@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DIM, BOLD, PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 LIVE_PER_SECOND = 8
+FOLDED = "thinking: {} characters   (/thinking shows them)"
 
 HELP = """Say something, or:
   /system TEXT      what the model is told first (/system alone shows it, /system - takes it away)
@@ -33,6 +34,7 @@ HELP = """Say something, or:
                     enable_thinking=off ... (/set alone shows all)
   /adapter NAME     answer with another adapter: a folder, or "base" for none (/adapter alone lists them)
   /tools FILE.json  offer tools                      /tool TEXT   the result of a tool call
+  /thinking         the reasoning before the last answer (/thinking on shows it as it comes, /thinking off folds it)
   /help             this                             /exit    or Ctrl-D
 Several lines: end a line with \\, or write them between two lines of \"\"\". Ctrl-C stops an answer."""
 
@@ -70,6 +72,7 @@ class Terminal:
         self.chat, self.as_json = chat, as_json
         self.is_typed = sys.stdin.isatty()
         self.is_shown = sys.stdout.isatty() and not as_json
+        self.is_unfolded = False  # whether reasoning is shown as it comes
         self._problems = 0
 
     def run(self) -> int:
@@ -106,6 +109,7 @@ class Terminal:
             "/save": self._save,
             "/set": self._set,
             "/adapter": self._adapter,
+            "/thinking": self._thinking,
             "/tools": lambda file: _say(f"{self.chat.load_tools(file)} tools are offered."),
             "/tool": lambda result: self._answer(result, role="tool"),
         }
@@ -152,6 +156,14 @@ class Terminal:
             return
         _say("\n".join(f"{'*' if label == self.chat.using else ' '} {label}" for label in [*self.chat.adapters, "base"]))
 
+    def _thinking(self, wish: str) -> None:
+        if wish in ("on", "off"):
+            self.is_unfolded = wish == "on"
+            _say("reasoning is shown as it comes" if self.is_unfolded else "reasoning is folded")
+            return
+        thoughts = [message.thinking for side in self.chat.sides for message in side.messages[-1:] if message.thinking]
+        _say("\n\n".join(thoughts) or "There was no reasoning.")
+
     # ---- answers ----
 
     def _answer(self, text: str, role: str = "user") -> None:
@@ -171,7 +183,7 @@ class Terminal:
         """One answer as it comes; several one after another, each with its name."""
         several = len(self.chat.sides) > 1
         texts = ["" for _ in self.chat.sides]
-        kind = None
+        kind, thought = None, 0
         for piece in self.chat.ask(text, stopped, role=role):
             if several or self.as_json:
                 texts[piece.side] += piece.text if piece.kind == "words" else ""
@@ -181,6 +193,10 @@ class Terminal:
             if piece.kind != kind and self.is_shown:
                 print((PLAIN + "\n\n" if kind else "") + (DIM if piece.kind == "thinking" else PLAIN), end="")
             kind = piece.kind
+            if kind == "thinking" and not self.is_unfolded:
+                thought += len(piece.text)
+                print(f"\r{FOLDED.format(thought)}", end="", flush=True)
+                continue
             print(piece.text, end="", flush=True)
         if self.as_json:
             return
