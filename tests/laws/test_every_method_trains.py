@@ -43,6 +43,12 @@ JOBS = {
     "lora orpo": LORA | {"stage": "dpo", "dataset": "preference_demo", "pref_beta": 0.1, "pref_loss": "orpo"},
     "lora simpo": LORA | {"stage": "dpo", "dataset": "preference_demo", "pref_loss": "simpo", "simpo_gamma": 0.5},
     "full dpo": {"finetuning_type": "full", "stage": "dpo", "dataset": "preference_demo", "pref_loss": "ipo"},
+    "dpo against a second model, asked before": LORA
+    | {"stage": "dpo", "dataset": "preference_demo", "ref_model": "starter", "precompute_ref_log_probs": True},
+    "dpo with several losses": LORA
+    | {"stage": "dpo", "dataset": "preference_demo", "pref_loss": "sigmoid,ipo", "pref_loss_weights": "1,0.1", "pref_ftx": 0.1},
+    "distillation": LORA | {"stage": "kd", "dataset": "identity", "teacher_model": "starter", "kd_alpha": 0.5},
+    "asft": LORA | SFT | {"use_asft_loss": True},
     "lora kto": LORA | {"stage": "kto", "dataset": "rated_demo", "pref_beta": 0.1},
     "lora grpo": LORA | {"stage": "grpo", "dataset": "sums_demo", "reward_funcs": "exact_answer", "max_new_tokens": 8},
     "qlora sft": LORA | SFT | {"quantization_bit": 4, "quantization_method": "bnb", "double_quantization": False},

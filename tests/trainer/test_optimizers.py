@@ -6,6 +6,7 @@ import torch
 from luthier.config import Config
 from luthier.errors import ConfigError
 from luthier.trainer.lowrank import LowRankAdamW
+from luthier.trainer.muon import Muon
 from luthier.trainer.optimizers import make_optimizer
 from tests.conftest import make_tiny
 from tests.trainer.bench_of import losses, make_trainer, weights
@@ -46,6 +47,20 @@ def test_first_step_of_apollo_by_hand(scale_type):
     else:
         factor = low.sign().norm() / low.norm()
     torch.testing.assert_close(moved, 2.0 * g * factor, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5)])
+def test_muon_is_torchs(shape):
+    """Three steps; torch's iterates in bfloat16, so up to a hundredth of the update."""
+    torch.manual_seed(0)
+    mine, theirs = (torch.nn.Parameter(torch.ones(shape)) for _ in range(2))
+    a = Muon([mine], lr=RATE, weight_decay=0.1)
+    b = torch.optim.Muon([theirs], lr=RATE, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        mine.grad = theirs.grad = torch.randn(shape)
+        a.step()
+        b.step()
+    torch.testing.assert_close(mine, theirs, rtol=0, atol=5e-3)
 
 
 def test_what_is_not_projected_is_adamw():

@@ -15,6 +15,7 @@ from luthier.registry import nearest
 from luthier.trainer.blocks import LAYER, BlockAdamW, blocks_of
 from luthier.trainer.joined import Joined
 from luthier.trainer.lowrank import LowRankAdamW
+from luthier.trainer.muon import Muon
 
 OPTIMIZERS = {
     "adamw_torch": "AdamW",
@@ -174,7 +175,7 @@ def _muon(model: nn.Module, config: Config) -> torch.optim.Optimizer:
         ]
         for inside in (True, False)
     ]
-    muon = torch.optim.Muon(split[0], lr=config.learning_rate, adjust_lr_fn="match_rms_adamw")
+    muon = Muon(split[0], lr=config.learning_rate)
     return Joined([muon, torch.optim.AdamW(split[1], **_adam_options(config))] if split[1] else [muon])
 
 

@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 FORMATS = {
     "loss": "loss {:.4f}",
     "eval_loss": "eval_loss {:.4f}",
+    "reward": "reward {:.3g}",
+    "rewards/margins": "margin {:.3g}",
+    "rewards/accuracies": "in order {:.0%}",
+    "accuracy": "accuracy {:.3f}",
     "learning_rate": "lr {:.2e}",
     "tokens_per_second": "{:,.0f} tokens/s",
 }
