@@ -104,3 +104,16 @@ def test_a_tokenizer_saved_and_loaded_gives_the_same(assets, tmp_path):
     again = find_template(config(), PreTrainedTokenizerFast.from_pretrained(tmp_path))
     for case in ("single", "system", "system multi"):
         assert flat(again.encode(PLAIN[case])) == flat(template.encode(PLAIN[case]))
+
+
+@pytest.mark.parametrize("name", [None, "qwen3", "gpt_oss", "chatml"])
+@pytest.mark.parametrize("keys", [{}, {"enable_thinking": False}, {"enable_thinking": None}, {"default_system": "Be kind."}])
+def test_what_a_checkpoint_records_finds_the_same_template_again(assets, name, keys):
+    """describe() is what chat, serve and export follow: from it alone a model is asked as it was trained."""
+    tokenizer = tokenizer_of(assets, "minimind")
+    trained = find_template(config(name, **keys), tokenizer)
+    record = dict(trained.describe())
+    followed = {key: record[key] for key in ("enable_thinking", "preserve_thinking", "default_system")}
+    again = find_template(config(record["template"], **followed), tokenizer)
+    asking = talk(say("user", "Hi"), say("assistant", "Yes?", thinking="hm"), say("user", "Who?"))
+    assert dict(again.describe()) == record and again.encode_prompt(asking) == trained.encode_prompt(asking)
