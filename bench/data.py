@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.encode import encode_command, run_encode
-from bench.machine import describe, busy
+from bench.machine import busy, describe
 from bench.material import add_material_options, alone_in
 from bench.models import make_model
 from bench.report import bullets, table, verdict, write_report
@@ -188,11 +188,8 @@ def measure(options: argparse.Namespace) -> None:
     model = make_model(options.model, options.assets, options.work)
     sections = [bullets(describe(options.threads, load, PEER_PYTHON))]
     sections += [PARTS[part](options, model) for part in options.parts.split(",")]
-    name = (
-        f"data-{options.model}"
-        if options.parts == ",".join(PARTS)
-        else f"data-{options.model}-{options.parts.replace(',', '-')}"
-    )
+    whole = options.parts == ",".join(PARTS) and options.model == "large"
+    name = "data" if whole else f"data-{options.model}-{options.parts.replace(',', '-')}"
     write_report(options.results, name, "The data path", sections, f"python -m bench.data {' '.join(sys.argv[1:])}")
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG = 1
 AHEAD = 2
 """So many groups wait for each process, so that none ever waits for its next one."""
+ALONE = 500
+"""So many first samples are encoded before other processes are started."""
 
 
 @dataclass(slots=True)
@@ -94,21 +96,22 @@ class GroupEncoder:
 def encode_groups(encoder: GroupEncoder, samples: Iterable[Sample], size: int, workers: int) -> Iterator[Outcome]:
     """Outcomes of all samples in groups of size. workers: processes; more than one where this machine has so many cores.
 
-    The first group is encoded here, so that a small set starts no process, and what a template says once is said once.
+    The first samples are encoded here, so that a tiny set starts no process, and what a template says once is said once.
     """
-    numbered = _groups(samples, size)
-    for first, group in islice(numbered, 1):
-        yield encoder(group, first)
     workers = min(workers, _cores())
     if workers < 2 or sys.platform != "linux":  # elsewhere a process cannot begin with what this one has loaded
-        yield from (encoder(group, first) for first, group in numbered)
+        yield from (encoder(group, first) for first, group in _groups(samples, size))
         return
-    yield from _in_processes(encoder, numbered, workers)
+    stream = iter(samples)
+    alone = list(islice(stream, min(size, ALONE)))
+    if alone:
+        yield encoder(alone, 0)
+        yield from _in_processes(encoder, _groups(stream, size, len(alone)), workers)
 
 
-def _groups(samples: Iterable[Sample], size: int) -> Iterator[tuple[int, list[Sample]]]:
+def _groups(samples: Iterable[Sample], size: int, first: int = 0) -> Iterator[tuple[int, list[Sample]]]:
     """(number of its first sample, group)."""
-    stream, first = iter(samples), 0
+    stream = iter(samples)
     while group := list(islice(stream, size)):
         yield first, group
         first += len(group)
