@@ -434,7 +434,7 @@ RULES = (
         "GRPO has a reward",
         ("stage", "reward_funcs"),
         lambda c: c.stage == "grpo" and not c.reward_funcs and c.reward_model is None,
-        "stage grpo needs reward_model, or reward_funcs: exact_answer, format, tool_call, length, or your own file.py:function.",
+        "stage grpo needs reward_model, or reward_funcs: exact_answer, format, tool_call, length, or your file.py:function.",
     ),
     Rule(
         "rewards are not evaluated",

@@ -19,9 +19,10 @@ log = logging.getLogger(__name__)
 def scale_rope(config: Config, model_config: PretrainedConfig) -> None:
     """Set rope_scaling (linear, dynamic, yarn, llama3) in model_config, in place; nothing where it is unset.
 
-    The factor is what brings the model's context to cutoff_len, at least 2. A training within the context stays as it is. Names
-    and meanings are transformers'; linear: Chen et al. 2023, arXiv:2306.15595; yarn: Peng et al. 2023, arXiv:2309.00071; dynamic
-    stretches by itself where a text is longer than the first context.  Raises ConfigError for other kinds of positions.
+    The factor is what brings the model's context to cutoff_len, at least 2. A training within the context stays as it is.
+    Names and meanings are transformers'; linear: Chen et al. 2023, arXiv:2306.15595; yarn: Peng et al. 2023,
+    arXiv:2309.00071; dynamic stretches by itself where a text is longer than the first context.  Raises ConfigError for other
+    kinds of positions.
     """
     kind = config.rope_scaling
     if kind is None:
