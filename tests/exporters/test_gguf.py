@@ -19,6 +19,7 @@ TEXTS = [
     "你好，世界。今天天气怎么样？我想在apple工作1314151天～",
     "def f(x):\n    return x ** 2  # ok\n\n'll 'RE I'VE naïve Привет 🦙 한국어",
 ]
+THINGS = ["the sun", "a dog", "Paris", "water", "a kite", "北京", "猫", "太阳", "苹果", "12"]
 LOADED_BY_TRANSFORMERS = ("llama", "qwen2", "phi3")
 
 
@@ -229,3 +230,26 @@ def test_a_spoiled_file_is_noticed_and_leaves_nothing(family_folder, tmp_path, m
     with pytest.raises(ExportError, match="differs from the trained one"):
         export_gguf(family_folder("phi3"), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_starter_answers_50_questions_the_same_in_llamacpp_and_in_luthiers_engine(llamacpp, tmp_path):
+    """Chat prompts in the starter's own template: merged and GGUF, F32, one after the other and together in one batch."""
+    from luthier.engines.base import Sampling
+    from luthier.types import Conversation, Message
+    from luthier.workflows.answering import load_answerer, load_words, settle
+
+    config = settle(Config(model_name_or_path="starter", infer_dtype="float32"))
+    tokenizer, template = load_words(config)
+    questions = [
+        f"{verb}{thing}" for verb in ("What is ", "Tell me about ", "什么是", "介绍一下", "1 + 1 = ") for thing in THINGS
+    ]
+    prompts = [template.encode_prompt(Conversation(messages=(Message(role="user", content=text),))) for text in questions]
+    engine = load_answerer(config, tokenizer, template).engine
+    ours = {done.index: list(done.ids) for done in engine.generate(prompts, Sampling(do_sample=False, max_new_tokens=24))}
+    out = export_gguf("starter", tmp_path / "out", template=None, infer_dtype="float32")
+    found = llamacpp(the_file(out), prompts, questions, new_tokens=24)
+    assert found["words"] == [tokenizer(text, add_special_tokens=False).input_ids for text in questions]
+    for number, ids in ours.items():
+        assert found["answers"][number][: len(ids)] == ids, questions[number]
+    assert len(ours) == 50 and len({tuple(ids) for ids in ours.values()}) > 20
