@@ -228,6 +228,14 @@ def test_the_generator_without_a_model_copies_and_proves():
             assert MANUAL[proof.start : proof.end] == proof.quote
 
 
+def test_a_long_section_is_asked_about_by_its_beginning_and_contents_are_not_rows():
+    text = "# Guide\n\n## Background of it all\n\nIt began long ago in a small town.\n\n" + "More words follow here. " * 40
+    text += "\n\n## Contents\n\n| 1.1 | Start |\n|---|---|\n| 1.2 | End |\n"
+    pairs = [pair for found in extract_pairs(text, make_chunks(text, 400, 0), "en", "Guide", 50) for pair in found]
+    assert [pair.answer[:8] for pair in pairs if "Background" in pair.question] == ["It began"]
+    assert not any("1.2" in pair.question for pair in pairs)
+
+
 def test_the_generator_speaks_chinese():
     text = "# 手册\n\n## 新建资料库\n\n点击“新建资料库”按钮，输入名称即可。\n\n"
     text += "## 组织架构\n\n组织架构是指公司内部的部门和成员关系，由管理员维护。\n"

@@ -33,6 +33,7 @@ NUMBER = re.compile(
 )
 ARTICLE = re.compile(r"(?:An?|The)\s+")
 BOLD_QUESTION = re.compile(r"\*\*[^*\n]{4,120}[?？]\s*\*\*")
+SECTION_NUMBER = re.compile(r"[\d.\s]+")
 ING = re.compile(r"^\w+ing$")
 
 
@@ -60,7 +61,8 @@ def extract_pairs(text: str, chunks: Sequence[Chunk], language: str, title: str,
             section = sections[at]
             whole = chunk.start <= section.start and _end(section) <= chunk.end
             inside = [block for block in section.blocks if chunk.start <= block.start and block.end <= chunk.end]
-            pairs += _of_section(text, section, inside, whole, words, table, title)
+            begins = chunk.start <= section.start
+            pairs += _of_section(text, section, inside, (whole, begins), words, table, title)
             at += 1
         pairs.sort(key=lambda entry: entry[0])
         found.append([pair for _, pair in pairs[:limit]])
@@ -111,15 +113,23 @@ def _end(section: Section) -> int:
 
 
 def _of_section(
-    text: str, section: Section, inside: list[Block], whole: bool, words: dict, table: dict, title: str
+    text: str, section: Section, inside: list[Block], fits: tuple[bool, bool], words: dict, table: dict, title: str
 ) -> Iterator[tuple[int, Pair]]:
-    """(rank, pair): 0 for conversations and FAQs, 1 for whole sections, 2 for what stands inside."""
+    """(rank, pair): 0 for conversations and FAQs, 1 for whole sections, 2 for what stands inside.
+
+    fits: whether the chunk holds the whole section, and whether it holds its beginning.
+    """
     path = [part for part in section.path if part]
     if turns := list(_conversations(text, inside)):
         yield from ((0, pair) for pair in turns)
         return
+    whole, begins = fits
     if whole and path and (pair := _whole(text, path, section.blocks, words, title)):
         yield (0 if pair.type == "faq" else 1), pair
+    elif begins and path and (opening := _opening(inside)):
+        pair = _whole(text, path, opening, words, title)
+        if pair and pair.type == "about":  # what a section is about stands in its first paragraphs; how to do it does not
+            yield 1, pair
     about = path[-1] if path else title
     for number, block in enumerate(inside):
         if block.kind == "paragraph":
@@ -131,6 +141,16 @@ def _of_section(
             yield from ((2, pair) for pair in _rows(text, block, words, about, table["qa_headers"]))
         elif block.kind == "list":
             yield from ((2, pair) for pair in _terms(text, block, words, about))
+
+
+def _opening(inside: list[Block]) -> list[Block]:
+    """The paragraphs with which a section begins."""
+    found: list[Block] = []
+    for block in inside:
+        if block.kind != "paragraph":
+            break
+        found.append(block)
+    return found
 
 
 def _whole(text: str, path: list[str], blocks: list[Block], words: dict, title: str) -> Pair | None:
@@ -238,6 +258,8 @@ def _rows(text: str, block: Block, words: dict, about: str, qa_headers: list[lis
             continue
         row = MARKUP.sub(r"\1", cells[0]).strip(' "“”「」')
         proof = (_proof(text, start, end),)
+        if SECTION_NUMBER.fullmatch(row):
+            continue  # a table of contents, or of measurements without names
         if is_faq:
             yield Pair(question=row, answer=cells[1], type="faq", evidence=proof)
         elif len([cell for cell in cells[1:] if cell]) == 1 and len(header) == 2 and header[1]:
