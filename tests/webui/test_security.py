@@ -39,6 +39,7 @@ def test_a_foreign_name_or_origin_is_refused_and_nothing_may_be_loaded_from_else
     guard = Guard(inner, Settings())
     status, headers = ask(guard)
     assert status == 200
+    assert "connect-src 'self' ws://127.0.0.1:7860 wss://127.0.0.1:7860;" in headers["content-security-policy"]
     assert "default-src 'self'" in headers["content-security-policy"] and headers["x-frame-options"] == "DENY"
     assert ask(guard, host="localhost:7860")[0] == 200
     assert ask(guard, host="evil.example:7860")[0] == 421  # DNS that points at this machine
