@@ -61,6 +61,13 @@ def test_what_is_written_is_read_back(name, pairs):
     assert (words, plain(read)) == ("", plain(calls))
 
 
+@pytest.mark.parametrize("name", XML)
+@pytest.mark.parametrize("text", ["null", "3", "true", "[]"])
+def test_text_that_looks_like_json_stays_text_where_the_schema_says_so(name, text):
+    calls, tool_format = as_calls([("f", {"a": text})]), find_tool_format(name)
+    assert tool_format.read(tool_format.write(calls), schemas(calls))[1] == calls
+
+
 @pytest.mark.parametrize("name", sorted(TOOL_FORMATS))
 def test_words_in_front_of_calls(name):
     tool_format = find_tool_format(name)

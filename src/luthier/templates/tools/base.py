@@ -100,6 +100,7 @@ def typed(arguments: Iterator[tuple[str, str]] | Sequence[tuple[str, str]], name
     properties = schema.get("properties") or {}
     values = {}
     for key, text in arguments:
-        value = None if properties.get(key, {}).get("type") == "string" else from_json(text)
-        values[key] = text if value is None and text.strip() != "null" else value
+        value = from_json(text)
+        is_text = properties.get(key, {}).get("type") == "string" or (value is None and text.strip() != "null")
+        values[key] = text if is_text else value
     return values
