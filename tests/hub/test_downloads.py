@@ -46,6 +46,17 @@ INDEX = json.dumps({"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-
 SHARDED = {"config.json": b"{}", "model.safetensors.index.json": INDEX, **SHARDS}
 ONE = {"config.json": b"{}", "model.safetensors": SMALL}
 ROWS = b"".join(json.dumps({"instruction": f"q{i}", "output": f"a{i}"}).encode() + b"\n" for i in range(30))
+CARD = b"""---
+configs:
+- config_name: clean
+  data_files:
+  - split: train
+    path: clean/*.jsonl
+- config_name: raw
+  data_files: raw/*.jsonl
+---
+"""
+PARTS = {"README.md": CARD, "clean/a.jsonl": ROWS, "clean/b.jsonl": ROWS, "raw/a.jsonl": ROWS.splitlines(keepends=True)[0]}
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +77,7 @@ def hub():
         "me/rows",
         {"train.jsonl": ROWS, "test.jsonl": ROWS.splitlines(keepends=True)[0], "huge.bin": b"x", "README.md": b"hi"},
     )
+    server.add("datasets", "me/parts", PARTS)
     server.add("datasets", "me/bad", {"train.jsonl": ROWS + b"{\n"})
     server.add("datasets", "me/private", {"train.jsonl": ROWS}, token="let-me-in")
     server.add("datasets", "me/damaged", {"train.jsonl": ROWS * 3}, bodies={"train.jsonl": [bytes(len(ROWS) * 3)] * 50})
@@ -120,6 +132,8 @@ def cases_of(hub_name):
         "no-revision": {"name": "me/good", "keys": {"model_revision": "v7"}},
         "rows": {"entry": {url: "me/rows"}},
         "test-rows": {"entry": {url: "me/rows", "split": "test"}},
+        "subset": {"entry": {url: "me/parts", "subset": "clean"}},
+        "other-subset": {"entry": {url: "me/parts", "subset": "raw"}},
         "no-split": {"entry": {url: "me/rows", "split": "dev"}},
         "bad-row": {"entry": {url: "me/bad"}},
         "rows-no-token": {"entry": {url: "me/private"}},
@@ -153,6 +167,8 @@ COMMON = {
     "rows": [f"q{i}" for i in range(30)],
     "test-rows": ["q0"],
     "rows-right-token": [f"q{i}" for i in range(30)],
+    "subset": [f"q{i}" for i in range(30)] * 2,
+    "other-subset": ["q0"],
     "damaged": 'ModelError: the model "me/damaged": model.safetensors came with other bytes than its hash',
     "absent-shard": 'ModelError: the model "me/absent-shard" names the file model-2-of-2.safetensors, but',
     "unlisted-shard": 'ModelError: the model "me/unlisted-shard" lacks files that it needs: model-1-of-2.safetensors missing',
