@@ -1,6 +1,6 @@
 """Named templates beside LLaMA-Factory's: the same ids and labels for the same rows, template by template.
 
-    python -m bench.parity                      every template of text, 4 kinds of rows
+    python -m bench.parity                      every template of text, 5 kinds of rows
     python -m bench.parity --templates qwen3,glm4 --set enable_thinking=false mask_history=true
 
 Each template needs special tokens that no one real tokenizer has, so both sides use a tokenizer made for this: Qwen2.5's with
@@ -37,14 +37,14 @@ AVOIDED = (
 )
 """Known differences that the rows keep clear of, so that others can be seen."""
 
-DATASETS = ("alpaca", "turns", "tools", "thinking")
+DATASETS = ("alpaca", "turns", "tools", "thinking", "agent")
 LISTED = REPOSITORY / "bench" / "parity.yaml"
 TOOL_FILES = ("glaive_toolcall_zh_demo.json", "glaive_toolcall_en_demo.json")
 ROWS = 6
 
 
 def make_data(assets: Path, folder: Path) -> Path:
-    """A dataset folder of four small sets: alpaca rows with system and history, long dialogues, tool calls, reasoning."""
+    """A dataset folder of small sets: alpaca rows with system and history, long dialogues, tool calls, reasoning, and both."""
     demo = need(assets / "data" / "llamafactory-demo", "llamafactory-demo")
     alpaca = _read(demo / "alpaca_zh_demo.json")[:ROWS] + _read(demo / "alpaca_en_demo.json")[:ROWS]
     alpaca[0]["system"] = "You answer in one sentence."
@@ -63,6 +63,7 @@ def make_data(assets: Path, folder: Path) -> Path:
     ]
     for row in tools:
         row["system"] = "You are a careful assistant."
+    agent = [{**row, "conversations": [_reasoned(message) for message in row["conversations"]]} for row in tools]
     for row in (*alpaca, *thinking):
         row.setdefault("system", "")
         row.setdefault("history", [])
@@ -78,11 +79,19 @@ def make_data(assets: Path, folder: Path) -> Path:
         ("turns", turns, sharegpt),
         ("tools", tools, with_tools),
         ("thinking", thinking, history),
+        ("agent", agent, with_tools),
     ):
         (folder / f"{name}.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
         info[name] = {"file_name": f"{name}.json", **entry}
     (folder / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
     return folder
+
+
+def _reasoned(message: dict[str, str]) -> dict[str, str]:
+    """Reasoning in front of a call or an answer."""
+    if message["from"] not in ("function_call", "gpt"):
+        return message
+    return {**message, "value": f"<think>\nI have read this.\n</think>\n\n{message['value']}"}
 
 
 def make_tokenizer(assets: Path, folder: Path, tokens: list[str]) -> Path:
@@ -99,7 +108,7 @@ def make_tokenizer(assets: Path, folder: Path, tokens: list[str]) -> Path:
 
 
 def theirs(request: dict[str, Any], work: Path) -> dict[str, dict[str, Any]]:
-    """template -> dataset -> rows, or {"error"}, by LLaMA-Factory."""
+    """template -> dataset -> rows or {"error"}, by LLaMA-Factory."""
     file = work / "request.json"
     file.write_text(json.dumps(request), encoding="utf-8")
     _peer("encode", str(file), work=work)
@@ -147,8 +156,11 @@ def ours(
 
 def compare(model: Path, data: Path, template: str, made: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, str]:
     """dataset -> "equal", "equal, N after the end" (see bench/tokens.py), or the first difference."""
-    result = dict.fromkeys(DATASETS, f"the peer fails: {made.get('error')}")
-    for dataset, mine in ours(model, data, template, settings) if "error" not in made else ():
+    result = {}
+    for dataset, mine in ours(model, data, template, settings):
+        if "error" in made[dataset]:
+            result[dataset] = f"the peer fails: {made[dataset]['error'][:60]}"
+            continue
         if isinstance(mine, LuthierError):
             result[dataset] = f"refused: {mine.message.splitlines()[0][:90]}"
             continue

@@ -3,7 +3,7 @@
     python -m bench.peer.parity about                  {"templates": names, "tokens": what looks like a special token in any}
     python -m bench.peer.parity encode REQUEST.json    {"model", "data", "datasets", "templates", "out"} -> out/TEMPLATE.json
 
-REQUEST's datasets are {name: number of rows}. A template that fails gives {"error": reason}.
+REQUEST's datasets are {name: number of rows}. A template that fails on one gives {"error": reason} for it.
 """
 
 from __future__ import annotations
@@ -53,6 +53,18 @@ def encode(request: dict[str, Any], template: str, loaded: dict[str, Any], outpu
     return {name: list(islice(made, count)) for name, count in request["datasets"].items()}
 
 
+def attempt(request: dict[str, Any], template: str, loaded: dict[str, Any], output_dir: str) -> dict[str, Any]:
+    """All datasets at once; where that fails, each by itself, with the reason where it fails again."""
+    try:
+        return encode(request, template, deepcopy(loaded), output_dir)
+    except Exception as error:
+        reason = {"error": f"{type(error).__name__}: {error}"[:300]}
+    if len(request["datasets"]) == 1:
+        return dict.fromkeys(request["datasets"], reason)
+    each = [{**request, "datasets": {name: count}} for name, count in request["datasets"].items()]
+    return {name: rows for part in each for name, rows in attempt(part, template, loaded, output_dir).items()}
+
+
 def settings(request: dict[str, Any], template: str, output_dir: str) -> tuple[Any, ...]:
     """All sets in one call, one after another in the order of their names there."""
     return get_train_args(
@@ -83,10 +95,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as output_dir:
         loaded = load_tokenizer(settings(request, "default", output_dir)[0])
         for template in request["templates"]:
-            try:
-                made = encode(request, template, deepcopy(loaded), output_dir)
-            except Exception as error:  # the reason goes into the table
-                made = {"error": f"{type(error).__name__}: {error}"[:300]}
+            made = attempt(request, template, loaded, output_dir)
             (out / f"{template}.json").write_text(json.dumps(made), encoding="utf-8")
 
 
