@@ -13,6 +13,10 @@ import pytest
 from luthier.engines.base import Sampling
 from luthier.types import Conversation, Message
 
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+EXAMPLES = 1300
+"""For each of the paths that take a body; more than 5,000 in all."""
+
 
 @pytest.mark.slow
 def test_a_thousand_mixed_requests_are_answered_as_each_alone_and_memory_stays(starter):
@@ -71,12 +75,14 @@ def test_a_thousand_mixed_requests_are_answered_as_each_alone_and_memory_stays(s
 @pytest.mark.slow
 def test_no_request_that_the_openapi_page_allows_or_forbids_breaks_the_server(starter):
     """schemathesis: valid and invalid requests for every path; statuses, types and bodies are those that the page tells."""
-    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-    words = ["--checks", checks, "--max-examples", "750", "--phases", "examples,coverage,fuzzing", "--workers", "2"]
-    words += ["--request-timeout", "120", "--no-color", "--suppress-health-check", "all", "--seed", "1"]
+    common = ["--checks", CHECKS, "--request-timeout", "120", "--no-color", "--suppress-health-check", "all", "--seed", "1"]
     runner = "from schemathesis.cli import schemathesis; schemathesis()"
-    done = subprocess.run(
-        [sys.executable, "-c", runner, "run", f"{starter}/openapi.json", *words], capture_output=True, text=True, timeout=1500
-    )
-    print(done.stdout[-3000:])
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    # its coverage phase cannot spell out all of a chat request on Python 3.11 ("AST constructor recursion depth mismatch")
+    rest = ["--phases", "coverage", "--exclude-path", "/v1/chat/completions"]
+    for words in (["--phases", "fuzzing", "--max-examples", str(EXAMPLES)], rest):
+        done = subprocess.run(
+            [sys.executable, "-c", runner, "run", f"{starter}/openapi.json", *words, *common],
+            capture_output=True, text=True, timeout=1500,
+        )  # fmt: skip
+        print(done.stdout[-1500:])
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

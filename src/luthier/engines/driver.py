@@ -77,10 +77,14 @@ class Driver:
         take: Callable[[list[Delta | Completion | Exception]], None],
         *,
         adapter: str | None = None,
+        deltas: bool = True,
     ) -> Ticket:
-        """Ask for an answer. Raises EngineError for a prompt, a grammar or an adapter that cannot be; safe in any thread."""
+        """Ask for an answer; deltas False: only for its Completion, which costs less. Safe in any thread.
+
+        Raises EngineError for a prompt, a grammar or an adapter that cannot be.
+        """
         ticket = Ticket(take)
-        ticket.request = self.engine.prepare(prompt, sampling, ticket, adapter=adapter)  # type: ignore[arg-type]
+        ticket.request = self.engine.prepare(prompt, sampling, ticket, adapter=adapter, deltas=deltas)  # type: ignore[arg-type]
         self._inbox.append(ticket)
         self._wake.set()
         return ticket

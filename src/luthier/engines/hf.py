@@ -113,9 +113,13 @@ class HFEngine:
         *,
         index: int = 0,
         adapter: str | None = None,
+        deltas: bool = True,
     ) -> Request:
-        """A request whose Deltas and Completion will go to outbox once it is added. Raises EngineError; safe in any thread."""
-        return self._request(prompt, sampling, index, outbox, adapter, streaming=True)
+        """A request whose Completion (after its Deltas, if these are wanted) will go to outbox once it is added.
+
+        Raises EngineError for one that cannot be; safe in any thread.
+        """
+        return self._request(prompt, sampling, index, outbox, adapter, streaming=deltas, urgent=True)
 
     def add(self, requests: Sequence[Request]) -> None:
         with self._turn:
@@ -165,6 +169,7 @@ class HFEngine:
         outbox: deque[Delta | Completion | Exception],
         adapter: str | None,
         streaming: bool = False,
+        urgent: bool = False,
     ) -> Request:
         """Raises EngineError for a prompt that cannot be answered."""
         self._check(prompt, index, room_for=1)
@@ -181,6 +186,7 @@ class HFEngine:
             decode=self._decode,
             outbox=outbox,
             streaming=streaming,
+            urgent=urgent,
             adapter=adapter,
             guide=self._guides.make(sampling.grammar) if sampling.grammar is not None else None,
         )

@@ -29,6 +29,8 @@ class Delta:
 class Request:
     """index: of its prompt.  limit: the most tokens it may get.  streaming: whether Deltas are wanted beside the Completion.
 
+    urgent: first come, first served, before those that may be sorted by length; streams always are.
+
     guide: what the answer has to look like; None for anything.
     """
 
@@ -43,12 +45,13 @@ class Request:
         decode: Callable[[list[int]], str],
         outbox: deque[Delta | Completion | Exception],
         streaming: bool = False,
+        urgent: bool = False,
         adapter: str | None = None,
         guide: Guide | None = None,
     ):
         self.guide = guide
         self.prompt, self.sampling, self.index, self.adapter = list(prompt), sampling, index, adapter
-        self.outbox, self.streaming = outbox, streaming
+        self.outbox, self.streaming, self.urgent = outbox, streaming, urgent or streaming
         self.ids: list[int] = []
         self.rng = random.Random(sampling.seed)
         self.cancelled = False

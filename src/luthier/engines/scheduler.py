@@ -65,8 +65,8 @@ class Scheduler:
 
         Longest first, so that a batch that is too large shows at once and rows that join later need no more columns.
         """
-        self._urgent.extend(request for request in requests if request.streaming)
-        batch = [request for request in requests if not request.streaming]
+        self._urgent.extend(request for request in requests if request.urgent)
+        batch = [request for request in requests if not request.urgent]
         self._waiting = deque(sorted([*self._waiting, *batch], key=lambda request: -request.num_tokens))
 
     def step(self) -> None:
@@ -132,7 +132,7 @@ class Scheduler:
         prompts = [request.prompt + request.ids for request in group]
         logits_BV = self._runner.forward(prompts, mask, self._cache, adapters=[request.adapter for request in group])
         self._cache.end_prefill(lengths)
-        queue = self._urgent if group[0].streaming else self._waiting
+        queue = self._urgent if group[0].urgent else self._waiting
         for _ in group:
             queue.popleft()
         first = len(self._rows)
@@ -190,7 +190,7 @@ class Scheduler:
         shortest = sorted(range(len(self._rows)), key=lambda row: len(self._rows[row].ids))[: max(count, 0)]
         for row in sorted(shortest, reverse=True):
             request = self._remove(row)
-            (self._urgent if request.streaming else self._waiting).appendleft(request)
+            (self._urgent if request.urgent else self._waiting).appendleft(request)
 
     def _open(self) -> None:
         self._cache = self._runner.make_cache()

@@ -27,9 +27,14 @@ News = Delta | Completion | Exception
 
 
 async def answers(
-    driver: Driver, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling], adapter: str | None
+    driver: Driver,
+    prompts: Sequence[Sequence[int]],
+    samplings: Sequence[Sampling],
+    adapter: str | None,
+    *,
+    deltas: bool,
 ) -> AsyncIterator[tuple[int, Delta | Completion]]:
-    """Deltas and, last, the Completion of each prompt, in the order in which they come. Raises what ends one with an error."""
+    """Deltas, if wanted, and the Completion of each prompt, as they come. Raises what ends one with an error."""
     loop = asyncio.get_running_loop()
     inbox: asyncio.Queue[tuple[int, list[News]]] = asyncio.Queue()
     tickets: list[Ticket] = []
@@ -39,7 +44,7 @@ async def answers(
 
     def submit() -> None:
         for number, (prompt, sampling) in enumerate(zip(prompts, samplings)):
-            tickets.append(driver.submit(prompt, sampling, taker(number), adapter=adapter))
+            tickets.append(driver.submit(prompt, sampling, taker(number), adapter=adapter, deltas=deltas))
 
     try:
         await run_in_threadpool(submit)  # a grammar may take a moment to compile

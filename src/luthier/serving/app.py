@@ -112,7 +112,7 @@ def _routes(service: Service, gate: Gate, metrics: Metrics) -> APIRouter:
         return JSONResponse(await while_connected(request, whole_in_place))
 
     def streams(kind: type) -> dict[int | str, dict[str, Any]]:
-        return {200: {"model": kind, "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+        return {200: {"model": kind, "content": {"text/event-stream": {}}}}
 
     @router.post("/v1/chat/completions", response_model=None, responses=streams(ChatAnswer), tags=["answers"])
     async def chat_completions(request: Request, body: ChatRequest) -> Response:

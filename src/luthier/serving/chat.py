@@ -167,7 +167,8 @@ class Chats:
         service = self._service
         readers = [service.reader(asked.model, asked.prompt, asked.tools) for _ in told]
         watches = [self._metrics.watch(len(asked.prompt)) for _ in told]
-        stream = answers(service.driver, [asked.prompt] * len(told), asked.samplings, asked.model.adapter)
+        streams = bool(asked.request.stream)
+        stream = answers(service.driver, [asked.prompt] * len(told), asked.samplings, asked.model.adapter, deltas=streams)
         try:
             async for number, item in stream:
                 one = told[number]
@@ -178,7 +179,12 @@ class Chats:
                         one.logprobs += item.logprobs
                         yield number, events, item.logprobs
                 elif isinstance(item, Completion):
-                    events = list(readers[number].flush())
+                    events = (
+                        list(readers[number].flush())
+                        if streams
+                        else [*readers[number].push(item.text), *readers[number].flush()]
+                    )
+                    one.logprobs = list(item.logprobs or ())
                     one.num_tokens = len(item.ids)
                     one.finish_reason = _reason(item, bool(one.calls) or any(event.kind == "call" for event in events))
                     watches[number].finish(one.finish_reason, one.num_tokens)
