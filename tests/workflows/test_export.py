@@ -65,6 +65,15 @@ def test_shards_have_the_size_that_was_asked_for(adapter, tmp_path, monkeypatch)
     assert len(list(out.glob("model-*.safetensors"))) == 3
 
 
+def test_bin_files_where_asked(adapter, tmp_path):
+    out = export(config_of(adapter, tmp_path, export_legacy_format=True))
+    assert (out / "pytorch_model.bin").is_file() and not list(out.glob("*.safetensors"))
+    merged = AutoModelForCausalLM.from_pretrained(out, use_safetensors=False)
+    ids = torch.arange(3, 60)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(merged(ids).logits, adapter[2].eval()(ids).logits, atol=1e-4, rtol=1e-4)
+
+
 def test_bfloat16_is_rounded_once_and_passes(adapter, tmp_path):
     out = export(config_of(adapter, tmp_path, infer_dtype="bfloat16"))
     assert AutoModelForCausalLM.from_pretrained(out, dtype="auto").dtype == torch.bfloat16

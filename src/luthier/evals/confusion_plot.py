@@ -10,8 +10,9 @@ import warnings
 
 from luthier.evals.labels import OTHER, LabelReport
 
+# a collection (.ttc) is known to matplotlib by its first face alone, which for Noto is the Japanese one
 FONTS = [
-    "Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Microsoft YaHei",
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Microsoft YaHei",
     "SimHei", "Arial Unicode MS", "DejaVu Sans",
 ]  # fmt: skip
 

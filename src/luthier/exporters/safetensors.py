@@ -1,7 +1,8 @@
-"""A Hugging Face folder: safetensors shards, config, tokenizer with the chat template of the training, generation settings."""
+"""A Hugging Face folder: safetensors shards (or .bin files), config, tokenizer with the training's chat template, settings."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +45,10 @@ class Safetensors:
         model.config.use_cache = True
         _generation_settings(model, tokenizer, template)
         with quiet_transformers():
-            model.save_pretrained(folder, max_shard_size=f"{self.config.export_size}GB")
+            if self.config.export_legacy_format:
+                _write_bins(model, folder, f"{self.config.export_size}GB")
+            else:
+                model.save_pretrained(folder, max_shard_size=f"{self.config.export_size}GB")
         tokenizer.chat_template = template.jinja()
         tokenizer.padding_side = "left"  # what generation in batches needs
         tokenizer.save_pretrained(folder)
@@ -57,7 +61,8 @@ class Safetensors:
             model = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype="auto",
-                use_safetensors=True,
+                use_safetensors=not self.config.export_legacy_format,
+                weights_only=True,
                 local_files_only=True,
                 trust_remote_code=self.config.trust_remote_code,
             )
@@ -74,6 +79,22 @@ def require_space(config: Config, needed: int) -> None:
             f"export_dir {config.export_dir} needs {size_text(needed)}; {size_text(free)} are free on that disk.",
             "Free some space or choose another export_dir.",
         )
+
+
+def _write_bins(model: PreTrainedModel, folder: Path, size: str) -> None:
+    """pytorch_model.bin (pickle), in shards with their index where it is larger than size: for tools that read nothing else."""
+    import torch
+    from huggingface_hub import split_torch_state_dict_into_shards
+
+    state = model.state_dict()
+    split = split_torch_state_dict_into_shards(state, filename_pattern="pytorch_model{suffix}.bin", max_shard_size=size)
+    for name, keys in split.filename_to_tensors.items():
+        torch.save({key: state[key].cpu() for key in keys}, folder / name)
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
 
 
 def _generation_settings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: Template) -> None:
