@@ -54,7 +54,7 @@ def test_every_page_fits_a_phone_and_says_nothing_wrong(browser, board):
     page = browser.page("zh", width=390, height=844)
     for path in PAGES.values():
         page.goto(board.url + path)
-        page.wait_for_selector("main h1")
+        page.wait_for_selector("#main h1")
         page.wait_for_timeout(1200)
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{path} is {wide} px wider than the phone"
@@ -123,7 +123,7 @@ def test_fifty_runs_of_ten_thousand_points_open_at_once(browser, board, monkeypa
             times.append(time.monotonic() - began)
         return statistics.median(times)
 
-    empty = opened("/export", "main h1")
+    empty = opened("/export", "#main h1")
     many_runs(board)
     runs = opened("/runs", "[data-test=runs] tbody tr")
     charts = []
@@ -190,7 +190,7 @@ def test_text_of_models_and_data_is_shown_not_run(browser, board):
     page = browser.page("en")
     for path in PAGES.values():
         page.goto(board.url + path)
-        page.wait_for_selector("main h1")
+        page.wait_for_selector("#main h1")
         page.wait_for_timeout(800)
         assert "owned" not in page.title()
     page.goto(f"{board.url}/runs")
@@ -216,7 +216,7 @@ def test_an_open_address_asks_for_the_token(browser, board):
     page.locator("[role=alert]").wait_for()
     page.fill("input[name=token]", "open sesame")
     page.click("button")
-    page.locator("main h1", has_text="Train").wait_for()
+    page.locator("#main h1", has_text="Train").wait_for()
     assert browser.faults(("401",)) == []
 
 

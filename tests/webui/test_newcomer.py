@@ -31,7 +31,7 @@ def fill(page: Any, key: str, value: str) -> None:
     page.locator(f"[data-key={key}] input").first.fill(value)
 
 
-def wait_state(page: Any, word: str, timeout_s: float = 120) -> None:
+def wait_state(page: Any, word: str, timeout_s: float = 240) -> None:
     page.locator("[data-test=live-head] .chip", has_text=word).first.wait_for(timeout=timeout_s * 1000)
 
 
@@ -101,7 +101,7 @@ def test_from_a_dataset_to_an_exported_model(browser, board, lang):
     page.locator("[data-test=message]").fill("你是谁？" if lang == "zh" else "Who are you?")
     page.keyboard.press("Enter")
     page.locator("[data-test=good-1]").wait_for(timeout=120_000)
-    answers = [page.locator(f"[data-test=answer-{side}] .md").inner_text() for side in (0, 1)]
+    answers = [page.locator(f"[data-test=answer-{side}] .prose").inner_text() for side in (0, 1)]
     assert all(answers) and answers[0] != answers[1], answers
     page.click("[data-test=better-0]")
     page.click("[data-test=good-0]")

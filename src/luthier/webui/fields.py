@@ -235,7 +235,8 @@ class Fields:
 
 def fold(title: str, caption: str, build: Callable[[], None]) -> ui.expansion:
     """A group that is drawn when it is opened for the first time."""
-    made = ui.expansion(title, caption=caption).classes("fold wide").props("dense-toggle")
+    name = escape(f"{title} {caption}", quote=True)
+    made = ui.expansion(title, caption=caption).classes("fold wide").props(f'dense-toggle toggle-aria-label="{name}"')
 
     def open_it(event: Any) -> None:
         if event.value and not made.default_slot.children:

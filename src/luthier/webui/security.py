@@ -35,7 +35,7 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'{sockets}; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Nothing is loaded from elsewhere, and nothing is sent there. Vue compiles its templates in the browser, which needs inline scripts and eval."""
+"""Nothing is loaded from elsewhere, and nothing is sent there. Vue compiles its templates in the browser: inline, eval."""
 
 HOST = re.compile(r"[\w.\-]+(:\d+)?|\[[\da-fA-F:]+\](:\d+)?")
 HEADERS = {

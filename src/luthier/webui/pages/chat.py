@@ -414,7 +414,7 @@ def _finished(page: Page, message: dict[str, Any]) -> str:
         f"<code>{escape(json.dumps(call['arguments'], ensure_ascii=False))}</code></div>"
         for call in message.get("tool_calls") or []
     )
-    return _thought(page, message, is_open=False) + f'<div class="md">{to_html(message["content"])}</div>{calls}'
+    return _thought(page, message, is_open=False) + f'<div class="prose">{to_html(message["content"])}</div>{calls}'
 
 
 def _thought(page: Page, message: dict[str, Any], *, is_open: bool) -> str:

@@ -73,7 +73,7 @@ class DataPage:
                 with ui.element("thead"), ui.element("tr"):
                     for name in ("name", "holds", "format", "where", "size"):
                         text_block(t(f"data.{name}"), tag="th").props("scope=col")
-                    text_block("", tag="th")
+                    ui.html(f'<span class="sr">{escape(t("data.actions"))}</span>', sanitize=False, tag="th")
                 with ui.element("tbody"):
                     for one in listed:
                         self._line(one)

@@ -91,6 +91,9 @@ class RunsPage:
                 '<q-td :props="props"><a href="#" class="strong" style="text-decoration:none" '
                 "@click.prevent.stop=\"$parent.$emit('open', props.row.folder)\">{{ props.value }}</a></q-td>",
             )
+            for slot, name in (("body-selection", "props.row.name"), ("header-selection", f"'{page.t('runs.compare')}'")):
+                box = f'<q-checkbox v-model="props.selected" dense color="primary" :aria-label="{name}"></q-checkbox>'
+                self.table.add_slot(slot, box)
             self.table.on("open", lambda event: self._show(str(event.args)))
             self.table.on("rowClick", lambda event: self._show(event.args[1]["folder"]), [[], ["folder"], None])
             self.table.on_select(lambda event: self._mark(len(event.selection)))
