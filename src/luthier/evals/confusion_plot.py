@@ -10,30 +10,25 @@ import warnings
 
 from luthier.evals.labels import OTHER, LabelReport
 
-# a collection (.ttc) is known to matplotlib by its first face alone, which for Noto is the Japanese one
 FONTS = [
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Microsoft YaHei",
-    "SimHei", "Arial Unicode MS", "DejaVu Sans",
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC",
+    "Microsoft YaHei", "SimHei", "Arial Unicode MS",
 ]  # fmt: skip
+"""Fonts with Chinese, best first. A collection (.ttc) is known to matplotlib by its first face, which for Noto is Japanese."""
 
 
 def confusion_png(report: LabelReport) -> bytes:
     """About 120 pixels a label."""
     import matplotlib
-    from matplotlib import font_manager
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    known = {font.name for font in font_manager.fontManager.ttflist}
-    fonts = [name for name in FONTS if name in known]
-    plain = "".join(report.labels).isascii()
-    names = (
-        [*report.labels, OTHER] if plain or fonts[:1] != ["DejaVu Sans"] else [str(i + 1) for i in range(len(report.labels))]
-    )
-    names += [OTHER] if len(names) == len(report.labels) else []
+    font = None if "".join(report.labels).isascii() else _chinese_font()
+    plain = font or "".join(report.labels).isascii()
+    names = [*(report.labels if plain else map(str, range(1, len(report.labels) + 1))), OTHER]
     shares = [[count / max(1, sum(row)) for count in row] for row in report.matrix]
     size = 2.5 + 0.6 * len(names)
-    with matplotlib.rc_context({"font.family": fonts or ["sans-serif"]}), warnings.catch_warnings():
+    with matplotlib.rc_context({"font.family": ["DejaVu Sans", *([font] if font else [])]}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that no font has shows as a box
         figure = Figure(figsize=(size, size * 0.9), layout="constrained")
         FigureCanvasAgg(figure)
@@ -51,3 +46,18 @@ def confusion_png(report: LabelReport) -> bytes:
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=120)
     return picture.getvalue()
+
+
+def _chinese_font() -> str | None:
+    """The name of a font with Chinese, also of one installed after matplotlib last looked; None where there is none."""
+    from matplotlib import font_manager
+
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    if found := next((name for name in FONTS if name in known), None):
+        return found
+    files = sorted(font_manager.findSystemFonts(), key=lambda path: "Regular" not in path)
+    file = next((path for path in files if "CJK" in path or "wqy" in path), None)
+    if file is None:
+        return None
+    font_manager.fontManager.addfont(file)
+    return font_manager.FontProperties(fname=file).get_name()
