@@ -236,7 +236,10 @@ class Fields:
 def fold(title: str, caption: str, build: Callable[[], None]) -> ui.expansion:
     """A group that is drawn when it is opened for the first time."""
     name = escape(f"{title} {caption}", quote=True)
-    made = ui.expansion(title, caption=caption).classes("fold wide").props(f'dense-toggle toggle-aria-label="{name}"')
+    made = ui.expansion().classes("fold wide").props(f'dense-toggle toggle-aria-label="{name}"')
+    with made.add_slot("header"):
+        words = f'<span class="strong">{escape(title)}</span> <span class="muted small">{escape(caption)}</span>'
+        ui.html(words, sanitize=False, tag="span").classes("grow")
 
     def open_it(event: Any) -> None:
         if event.value and not made.default_slot.children:
