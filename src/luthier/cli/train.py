@@ -89,7 +89,9 @@ def _say_ending(config: Config, run: Run) -> None:
     key = "adapter_name_or_path" if config.finetuning_type in ("lora", "oft") else "model_name_or_path"
     data = " ".join(config.eval_dataset or config.dataset or [])
     nexts = {"talk to it": "chat", "score it": f"predict --dataset {data}", "merge it": f"export --export_dir {folder}/merged"}
-    if key == "model_name_or_path":
+    if config.stage == "rm":  # it gives scores, not words
+        nexts = {"score by it": "serve"}
+    elif key == "model_name_or_path":
         del nexts["merge it"]
     log.info("%s at %s: %s", str(status["state"]).capitalize(), step, folder)
     for what, words in nexts.items():
