@@ -65,6 +65,7 @@ def measure(options: argparse.Namespace) -> None:
     equal = sum(
         a.replace("\ufffd", "").strip() == b.replace("\ufffd", "").strip() for a, b in zip(ours["texts"], theirs["texts"])
     )
+    words = sum(bool(text.replace("\ufffd", "").strip()) for text in ours["texts"])
     many = f"{options.clients} clients"
     write_report(
         options.results,
@@ -78,7 +79,7 @@ def measure(options: argparse.Namespace) -> None:
                 [
                     f"luthier / LLaMA-Factory, tokens/s at {many}: "
                     + verdict(ours["many"] / theirs["many"], GOAL, at_least=True),
-                    f"equal answers: {equal} of {len(ours['texts'])}",
+                    f"equal answers: {equal} of {len(ours['texts'])} ({words} of ours hold words)",
                     f"plain model.generate on a batch of {options.clients}: {limit:.0f} tokens/s; "
                     f"luthier's API reaches {ours['many'] / limit:.0%} of it",
                 ]

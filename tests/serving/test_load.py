@@ -14,8 +14,8 @@ from luthier.engines.base import Sampling
 from luthier.types import Conversation, Message
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-EXAMPLES = 1300
-"""For each of the paths that take a body; more than 5,000 in all."""
+EXAMPLES = 700
+"""For each path that takes a body; with the coverage phase several thousand requests in all."""
 
 
 @pytest.mark.slow
