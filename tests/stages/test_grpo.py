@@ -159,6 +159,30 @@ def test_bundled_rewards(name, answer, reference, reward):
     assert ask(REWARDS[name], name, [[]], [answer], {"reference": [reference]}) == [reward]
 
 
+TRUTH = [{"play": {"artist": ["Maroon 5"], "minutes": [15, "15"], "shuffle": [False, ""]}}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reward"),
+    [
+        ('{"name": "play", "arguments": {"artist": "Maroon 5", "minutes": 15}}', 1),
+        ('{"name": "play", "arguments": {"artist": "Maroon 5", "minutes": 20}}', 0.5),
+        ('{"name": "play", "arguments": {"artist": "Maroon 5"}}', 0.5),
+        ('{"name": "play", "arguments": {"artist": "Maroon 5", "minutes": 15, "loud": true}}', 0.5),
+        ('{"name": "stop", "arguments": {}}', 0),
+        ("It is negative.", 0),
+    ],
+)
+def test_calls_are_scored_by_the_values_that_are_right(answer, reward):
+    columns = {"reference": [None], "ground_truth": [TRUTH]}
+    assert ask(REWARDS["tool_call"], "tool_call", [[]], [answer], columns) == [reward]
+
+
+def test_calls_cannot_be_scored_by_nothing():
+    with pytest.raises(TrainingError, match="neither a given answer nor a column ground_truth"):
+        ask(REWARDS["tool_call"], "tool_call", [[]], ["no call"], {"reference": [None]})
+
+
 def test_own_functions_by_file_and_module(tmp_path):
     (tmp_path / "mine.py").write_text("def good(prompts, completions, **_):\n    return [len(c) for c in completions]\n")
     function = find_reward(f"{tmp_path}/mine.py:good")
