@@ -46,7 +46,7 @@ def train_a_step(folder, stage, **keys):
         do_train=True,
         output_dir=str(folder),
         max_steps=1,
-        cutoff_len=256,
+        cutoff_len=keys.pop("cutoff_len", 256),
         per_device_train_batch_size=2,
         logging_steps=1,
         save_strategy="no",
@@ -65,6 +65,14 @@ def test_registered(assets, tmp_path, name):
 @pytest.mark.parametrize("path", BARE)
 def test_bare_path(assets, tmp_path, path):
     train_a_step(tmp_path / "run", BARE[path], dataset=[str(assets / "data" / path)])
+
+
+@pytest.mark.parametrize("name", ["simple_python", "multiple", "parallel"])
+def test_prompts_with_the_right_calls(assets, tmp_path, name):
+    """Rows without answers train by reward: their ground_truth says which calls are right."""
+    file = str(assets / "data" / "bfcl-toolcall-en" / f"BFCL_v4_{name}.jsonl")
+    keys = {"reward_funcs": "tool_call", "num_generations": 2, "max_new_tokens": 16, "max_samples": 4, "cutoff_len": 2048}
+    train_a_step(tmp_path / "run", "grpo", dataset=[file], **keys)
 
 
 @pytest.mark.parametrize("name", ["alpaca_zh_demo", "c4_demo"])
