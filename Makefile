@@ -21,6 +21,8 @@ $(READY): pyproject.toml constraints.txt
 quickstart: $(READY)
 	$(BIN)/luthier quickstart
 
+test test-slow: export OMP_NUM_THREADS = 1
+
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -n 2
 

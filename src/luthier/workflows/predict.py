@@ -45,7 +45,8 @@ log = logging.getLogger(__name__)
 DECISIVE = (
     "model_name_or_path", "adapter_name_or_path", "template", "enable_thinking", "default_system", "dataset", "eval_dataset",
     "max_samples", "cutoff_len", "do_sample", "temperature", "top_p", "top_k", "num_beams", "max_new_tokens",
-    "repetition_penalty", "length_penalty", "seed", "skip_special_tokens",
+    "repetition_penalty", "length_penalty", "min_p", "presence_penalty", "frequency_penalty", "stop", "seed",
+    "skip_special_tokens", "infer_backend", "engine_url", "engine_model",
 )  # fmt: skip
 """Keys that must be as they were for rows of a stopped run to be kept."""
 
