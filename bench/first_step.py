@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from statistics import median
 
-from bench.machine import describe, busy
+from bench.machine import busy, describe
 from bench.material import add_material_options, alone_in
 from bench.models import make_model
 from bench.report import bullets, table, write_report

@@ -21,7 +21,7 @@ from bench.encode import encode
 from bench.equality import Checks, same_learning, same_rows, same_steps
 from bench.judge import held_out_loss
 from bench.limit import lora_flops, matmul_rate
-from bench.machine import describe, busy
+from bench.machine import busy, describe
 from bench.material import add_material_options, alone_in
 from bench.models import SHAPES, make_model
 from bench.report import bullets, table, verdict, write_report

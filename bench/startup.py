@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from statistics import median
 
-from bench.machine import describe, busy
+from bench.machine import busy, describe
 from bench.material import add_material_options, alone_in
 from bench.report import bullets, table, verdict, write_report
 from bench.sides import LUTHIER, PEER, PEER_PYTHON, environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,17 +66,19 @@ def _unlearned(turn: Turn) -> Turn:
 
 def segment_of(turns: Sequence[Turn], *, learn_prompt: bool = False) -> Segment:
     """Turns end to end as ids and labels; a turn of weight 0 is not learned, other weights than 1 become loss factors."""
-    ids: list[int] = []
-    labels: list[int] = []
-    weights: list[float] = []
-    for turn in turns:
-        stretches = ((turn.prompt, learn_prompt), (turn.answer, turn.weight != 0), (turn.tail, False))
-        for stretch, learned in stretches:
-            ids.extend(stretch)
-            labels.extend(stretch if learned else [IGNORE_INDEX] * len(stretch))
-        weights.extend([turn.weight or 1.0] * (len(turn.prompt) + len(turn.answer) + len(turn.tail)))
-    return Segment(
-        input_ids=np.array(ids, np.int32),
-        labels=np.array(labels, np.int32),
-        weights=None if all(weight == 1.0 for weight in weights) else np.array(weights, np.float32),
-    )
+    stretches = [
+        (stretch, learned, turn.weight or 1.0)
+        for turn in turns
+        for stretch, learned in ((turn.prompt, learn_prompt), (turn.answer, turn.weight != 0), (turn.tail, False))
+        if stretch
+    ]
+    ids = np.array(list(chain.from_iterable(stretch for stretch, _, _ in stretches)), np.int32)
+    labels = np.full(len(ids), IGNORE_INDEX, np.int32)
+    end = 0
+    for stretch, learned, _ in stretches:
+        start, end = end, end + len(stretch)
+        if learned:
+            labels[start:end] = ids[start:end]
+    factors = np.array([factor for _, _, factor in stretches], np.float32)
+    weights = None if (factors == 1).all() else np.repeat(factors, [len(stretch) for stretch, _, _ in stretches])
+    return Segment(input_ids=ids, labels=labels, weights=weights)

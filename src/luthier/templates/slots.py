@@ -47,11 +47,12 @@ class Slot:
 
     def fill(self, content: str = "") -> list[Unit]:
         """content: finished text."""
-        units = (
-            part if isinstance(part, int) else part[0] if part[1] is None else part[0] + content + part[1]
-            for part in self.parts
-        )
-        return [unit for unit in units if unit != ""]
+        units: list[Unit] = []
+        for part in self.parts:
+            unit = part if isinstance(part, int) else part[0] if part[1] is None else part[0] + content + part[1]
+            if unit != "":
+                units.append(unit)
+        return units
 
 
 def lay_out(units: Sequence[Unit], ids: dict[str, list[int]]) -> list[int]:

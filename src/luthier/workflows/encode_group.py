@@ -7,6 +7,7 @@ Never reads or writes a file, and never keeps more than a few groups in memory.
 from __future__ import annotations
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import pickle
@@ -160,7 +161,13 @@ _encoder: list[GroupEncoder] = []
 
 
 def _begin(encoder: GroupEncoder) -> None:
-    """An interrupt is the parent's to handle, and no worker outlives it."""
+    """An interrupt is the parent's to handle, and no worker outlives it.
+
+    What was forked stays as it is, and a group makes hundreds of thousands of tuples but no cycles: looking for garbage after
+    every 700 of them took an eighth of the time.
+    """
+    gc.freeze()
+    gc.set_threshold(200_000)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _encoder.append(encoder)
