@@ -34,7 +34,7 @@ from luthier.errors import ConfigError, LuthierError
 from luthier.registry import nearest
 from luthier.runtime.files import append_line, free_bytes, require_writable, size_text, write_atomic
 from luthier.runtime.pointers import Pointers
-from luthier.runtime.processes import find_process, is_alive, this_process
+from luthier.runtime.processes import find_process, is_alive, kill_family, this_process
 
 if TYPE_CHECKING:
     import psutil
@@ -204,6 +204,20 @@ class Run:
         status = self._read_status()
         here = status.get("state") in LIVE and is_alive(status.get("pid"), status.get("pid_started"), status.get("host"))
         return find_process(status["pid"], status.get("pid_started")) if here else None
+
+    def kill(self, reason: str) -> None:
+        """End the process and its children now; what came after the last checkpoint is lost.
+
+        Raises LuthierError where the process is not on this machine.
+        """
+        process = self.process()
+        if process is None:
+            raise LuthierError(
+                f"the process of {shown_path(self.folder)} is not on this machine.",
+                "Stop it there, or ask it to stop: luthier runs stop.",
+            )
+        kill_family(process)
+        self.update_status(state="stopped", reason=reason)
 
     @property
     def is_live(self) -> bool:

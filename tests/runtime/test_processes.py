@@ -6,7 +6,7 @@ import sys
 
 import psutil
 
-from luthier.runtime.processes import find_process, is_alive, this_process
+from luthier.runtime.processes import find_process, is_alive, kill_family, this_process
 
 
 def test_this_process_is_alive_and_an_earlier_owner_of_its_number_is_not() -> None:
@@ -25,3 +25,16 @@ def test_a_zombie_is_dead() -> None:
         assert is_alive(child.pid, None, None) is False
     finally:
         child.wait()
+
+
+def test_a_killed_process_takes_its_children_along() -> None:
+    script = (
+        "import subprocess, sys, time\n"
+        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, flush=True)\n"
+        "time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        child = int(parent.stdout.readline())
+        assert find_process(child, None)
+        kill_family(psutil.Process(parent.pid))
+        assert parent.wait(timeout=10) < 0 and find_process(child, None) is None

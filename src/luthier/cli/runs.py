@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import psutil
 import typer
 
 from luthier.errors import LuthierError
@@ -116,7 +115,7 @@ def stop(
     if not run.is_live:
         raise LuthierError(f"{run.folder} is not running: it is {_ending(status)}.")
     if now:
-        _kill(run)
+        run.kill("killed by luthier runs stop --now")
     else:
         run.request_stop()
         typer.echo(f"Asked {shown_path(run.folder)} to finish its step, save and end.")
@@ -250,17 +249,3 @@ def _log_text(run: Run, lines: int | None, follow: bool) -> Iterator[str]:
             if not is_live and not text:
                 return
             time.sleep(POLL_S)
-
-
-def _kill(run: Run) -> None:
-    process = run.process()
-    if process is None:
-        raise LuthierError(f"the process of {run.folder} is not on this machine.", "Stop it without --now.")
-    family = [process, *process.children(recursive=True)]
-    for member in family:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(family, timeout=10)
-    run.update_status(state="stopped", reason="killed by luthier runs stop --now")

@@ -1,7 +1,7 @@
 """Is that process, the very one, still alive? A number alone does not say: process numbers are used again.
 
 What enters: a process number and when that process began. What leaves: yes or no. It never signals anything by itself
-but in end_process.
+but in kill_family.
 """
 
 import os
@@ -41,16 +41,12 @@ def is_alive(pid: int | None, started: float | None, host: str | None) -> bool |
     return find_process(pid, started) is not None
 
 
-def end_process(process: psutil.Process, timeout_s: float = 10.0) -> None:
-    """End a process and its children: ask first, then kill what is left after timeout_s."""
+def kill_family(process: psutil.Process) -> None:
+    """Kill a process and its children, and wait until they are gone."""
     family = [process]
     with suppress(psutil.NoSuchProcess):
         family += process.children(recursive=True)
     for member in family:
         with suppress(psutil.NoSuchProcess):
-            member.terminate()
-    _, left = psutil.wait_procs(family, timeout=timeout_s)
-    for member in left:
-        with suppress(psutil.NoSuchProcess):
             member.kill()
-    psutil.wait_procs(left, timeout=timeout_s)
+    psutil.wait_procs(family, timeout=10)
