@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from luthier.config import load_config
 from luthier.errors import ConfigError, LuthierError
 from luthier.runs import Run, known_runs, shown_path
@@ -75,17 +73,7 @@ def stop(run: Run) -> None:
 
 def abort(run: Run) -> None:
     """End the process now; what came after the last checkpoint is lost."""
-    process = run.process()
-    if process is None:
-        raise LuthierError(f"the process of {shown_path(run.folder)} is not on this machine.", "Stop it there.")
-    family = [process, *process.children(recursive=True)]
-    for member in family:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(family, timeout=5)
-    run.update_status(state="stopped", reason="aborted in the Board")
+    run.kill("aborted in the Board")
 
 
 def job_file(folder: Path) -> Path:
