@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from luthier.config import Config, load_config
-from luthier.config.checks import RULES, find_conflicts
+from luthier.config.checks import find_conflicts
+from luthier.config.rules import RULES
 from luthier.errors import ConfigError
 
 JOB = {"model_name_or_path": "m", "dataset": "d", "do_train": True}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from luthier.config.checks import RULES
 from luthier.config.docs import read_docs
+from luthier.config.rules import RULES
 from luthier.webui import layout
 from luthier.webui.words import label, locale, say, translate
 

@@ -1,0 +1,30 @@
+"""Rules on precision, memory and engine."""
+
+from luthier.config.rules.base import Rule
+
+MACHINE = (
+    Rule(
+        "one precision",
+        ("fp16", "bf16", "pure_bf16"),
+        lambda c: c.fp16 and (c.bf16 or c.pure_bf16),
+        "fp16 and bf16 are both set: keep bf16 where the device can do it.",
+    ),
+    Rule(
+        "one precision below fp8",
+        ("fp8", "quantization_bit"),
+        lambda c: c.fp8 and c.quantization_bit is not None,
+        "fp8 and a quantised base are two ways of computing the same layers: keep one.",
+    ),
+    Rule(
+        "checkpointing is on or off",
+        ("gradient_checkpointing", "disable_gradient_checkpointing"),
+        lambda c: c.disable_gradient_checkpointing and c.gradient_checkpointing == "on",
+        "gradient_checkpointing is on and disabled: keep one.",
+    ),
+    Rule(
+        "training uses torch",
+        ("infer_backend",),
+        lambda c: c.infer_backend != "huggingface" and (c.do_train or c.do_eval),
+        "this engine generates only; training and evaluation use huggingface.",
+    ),
+)
