@@ -95,13 +95,13 @@ def make_runs(page: Any, board: Board) -> None:
     fill(page, "max_samples", "12")
     fill(page, "max_new_tokens", "64")
     page.wait_for_timeout(800)
-    page.click("[data-test=predict]")
+    page.click("[data-test=start]")
     page.locator("[data-test=answers] .pair").first.wait_for(timeout=240_000)
     page.goto(f"{board.url}/export")
     page.locator("[data-key=export_format] .q-field").click()
     page.locator(".q-menu .q-item", has_text="gguf").first.click()
-    page.locator("[data-test=export-dir]").fill("exports/identity")
-    page.click("[data-test=export]")
+    page.locator("[data-test=output]").fill("exports/identity")
+    page.click("[data-test=start]")
     page.locator("[data-test=use]").wait_for(timeout=240_000)
 
 

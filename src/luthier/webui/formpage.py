@@ -1,35 +1,44 @@
 """What Train, Evaluate and Export have in common: sections and folds of fields, complaints, and the button that starts a job.
 
-Enters: a Page and the name of its layout.  Leaves: a form that is checked as it is typed.
+Enters: a Page and the name of its layout.  Leaves: a form that is checked as it is typed, and a run that was started with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
+from nicegui import run as background
 from nicegui import ui
 
 from luthier.errors import LuthierError
-from luthier.webui import layout
+from luthier.runs import Run
+from luthier.webui import jobs, layout
 from luthier.webui.datapicker import DataPicker
 from luthier.webui.fields import Fields, fold
 from luthier.webui.form import check, warnings_of
 from luthier.webui.page import Page
-from luthier.webui.parts import card, text_block
+from luthier.webui.parts import button, card, confirm, text_block
 from luthier.webui.paths import outside
-from luthier.webui.settingsfile import read_yaml
+from luthier.webui.settingsfile import preview_buttons, read_yaml
 from luthier.webui.words import translate
 
 WIDE = ("dataset",)
 
 
 class FormPage:
-    """Subclasses say what is always set (always), and draw what stands beside the form."""
+    """Subclasses say what is always set (always), what it starts (verb), and draw what stands beside the form.
+
+    written: the key of the folder that the job fills.  needed: keys without which it does not start.
+    """
 
     name: str
+    verb: str
     always: Mapping[str, Any] = {}
+    written = "output_dir"
+    needed: tuple[str, ...] = ("dataset",)
 
     def __init__(self, page: Page):
         self.page = page
@@ -138,10 +147,67 @@ class FormPage:
             some = any(layout.is_relevant(key, settings) for key in layout.folds(self.name).get(name, []))
             made.set_visibility(some and layout.fold_is_relevant(self.name, name, settings))
 
-    def refuse(self, settings: Mapping[str, Any], *needed: str) -> bool:
+    # ---- start ----
+
+    def draw_start(self, text: str, drawing: str = "play") -> ui.element:
+        """The folder to write, what keeps the job from starting, and the buttons; returns their row."""
+        label = self.page.label(self.written)
+        with ui.element("div").classes("field"):
+            text_block(label, "strong")
+            self.output = ui.input(placeholder=self.fresh_folder()).classes("wide")
+            self.output.props(f'outlined dense aria-label="{escape(label, quote=True)}" data-test="output"')
+        self.said = ui.html("", sanitize=False)
+        with ui.element("div").classes("row-8") as row:
+            self.start_button = button(text, self._start, drawing=drawing, kind="main").props('data-test="start"')
+            preview_buttons(self.page, self.verb, self.job_settings)
+        return row
+
+    def fresh_folder(self) -> str:
+        """Where the job writes unless the reader names a folder."""
+        raise NotImplementedError
+
+    def job_settings(self) -> dict[str, Any]:
+        """What the job will get. Raises ConfigError as settings() does."""
+        return self.settings() | {self.written: (self.output.value or "").strip() or self.fresh_folder()}
+
+    def show_run(self, run: Run | None) -> None:
+        """The run that goes, or has gone, on this page."""
+        raise NotImplementedError
+
+    async def _start(self) -> None:
+        try:
+            settings = self.job_settings()
+        except LuthierError as error:
+            self.page.complain(error)
+            return
+        if self.refuse(settings) or not await self._may_write(settings):
+            return
+        self.start_button.disable()
+        try:
+            run = await background.io_bound(lambda: self.start_job(settings))
+        except LuthierError as error:
+            self.page.complain(error)
+            return
+        finally:
+            self.start_button.enable()
+        self.output.value = ""
+        self.output.props(f'placeholder="{escape(self.fresh_folder(), quote=True)}"')
+        self.page.store[f"run.{self.verb}"] = str(run.folder)
+        self.page.tell("start.done", name=run.folder.name)
+        self.show_run(run)
+
+    def start_job(self, settings: dict[str, Any]) -> Run:
+        """Start it. Raises LuthierError where it cannot begin."""
+        return jobs.start(self.verb, settings)
+
+    def last_run(self) -> Run | None:
+        """The run that was started here last, else the newest of its kind."""
+        return jobs.last(jobs.KINDS[self.verb], self.page.store.get(f"run.{self.verb}"))
+
+    def refuse(self, settings: Mapping[str, Any]) -> bool:
         """Say at the field and on top what keeps a job from starting; False where nothing does."""
         problems = self.problems(settings)
-        problems |= {key: self.page.t("data.choose_first") for key in needed if not settings.get(key)}
+        problems |= {key: self.page.t("data.choose_first") for key in self.needed if not settings.get(key)}
         if not problems:
             return False
         self.fields.complain(problems)
@@ -149,3 +215,17 @@ class FormPage:
         name = f"{self.page.label(key)}: " if key else ""
         self.page.complain(name + translate(self.page.lang, text.removeprefix(f"{key}: ")))
         return True
+
+    async def _may_write(self, settings: dict[str, Any]) -> bool:
+        """A folder that holds something already: nothing is overwritten unless the reader says so."""
+        folder = Path(settings[self.written]).expanduser()
+        if settings.get("overwrite_output_dir") or settings.get("resume_from_checkpoint") or not self.is_taken(folder):
+            return True
+        t = self.page.t
+        text = t("replace.text", folder=str(folder))
+        settings["overwrite_output_dir"] = await confirm(self.page, t("replace.title"), text, t("replace"), danger=True)
+        return settings["overwrite_output_dir"]
+
+    def is_taken(self, folder: Path) -> bool:
+        """Whether the job would overwrite something in folder."""
+        return Run(folder).status_file.is_file()

@@ -9,12 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
-from typing import Any
 
-from nicegui import run as background
 from nicegui import ui
 
-from luthier.errors import LuthierError
 from luthier.runs import Run
 from luthier.webui import jobs
 from luthier.webui.answers import Answer, read_answers
@@ -22,9 +19,7 @@ from luthier.webui.formpage import FormPage
 from luthier.webui.liverun import LiveRun
 from luthier.webui.page import Page
 from luthier.webui.parts import button, card, empty, plain_table, text_block
-from luthier.webui.settingsfile import preview_buttons
 
-LAST_RUN = "run.predict"
 SHOWN = 20
 PROMPT_SHOWN = 600
 MOST_COMPARED = 4
@@ -39,6 +34,7 @@ class EvaluatePage(FormPage):
     """The form to the left, the run and its results to the right and below."""
 
     name = "evaluate"
+    verb = "predict"
     always = {"stage": "sft"}
 
     def __init__(self, page: Page):
@@ -51,61 +47,23 @@ class EvaluatePage(FormPage):
                 self.draw_folds()
             with ui.element("div").classes("bench"):
                 with card(page.t("evaluate.predict")):
-                    self._start_box()
+                    self.draw_start(page.t("evaluate.start"))
                 with card():
                     self.live = ui.element("div")
         with card(page.t("evaluate.results")):
             self.results = ui.element("div").classes("col-16")
         self.form.on_change(self.follow)
         self.follow(set())
-        last = self.page.store.get(LAST_RUN)
-        self._show_run(jobs.last("predict", last))
+        self.show_run(self.last_run())
         self._choose()
 
-    # ---- start ----
-
-    def _start_box(self) -> None:
-        t = self.page.t
-        with ui.element("div").classes("field"):
-            text_block(self.page.label("output_dir"), "strong")
-            self.output = ui.input(placeholder=self._fresh_folder()).classes("wide")
-            self.output.props(f'outlined dense aria-label="{self.page.label("output_dir")}"')
-        self.said = ui.html("", sanitize=False)
-        with ui.element("div").classes("row-8"):
-            self.start_button = button(t("evaluate.start"), self._start, drawing="play", kind="main").props(
-                'data-test="predict"'
-            )
-            preview_buttons(self.page, "predict", self._settings_to_show)
-
-    def _fresh_folder(self) -> str:
+    def fresh_folder(self) -> str:
+        """saves/predict/model-time"""
         names = self.page.model.get("adapter_name_or_path") or [self.page.model.get("model_name_or_path") or "starter"]
         return f"saves/predict/{Path(names[-1]).name}-{datetime.now():%Y-%m-%d-%H%M%S}"
 
-    def _settings_to_show(self) -> dict[str, Any]:
-        return self.settings() | {"output_dir": (self.output.value or "").strip() or self._fresh_folder()}
-
-    async def _start(self) -> None:
-        try:
-            settings = self._settings_to_show()
-        except LuthierError as error:
-            self.page.complain(error)
-            return
-        if self.refuse(settings, "dataset"):
-            return
-        self.start_button.disable()
-        try:
-            run = await background.io_bound(jobs.start, "predict", settings)
-        except LuthierError as error:
-            self.page.complain(error)
-            return
-        finally:
-            self.start_button.enable()
-        self.output.value = ""
-        self.page.store[LAST_RUN] = str(run.folder)
-        self.page.tell("start.done", name=run.folder.name)
-        self._show_run(run)
-
-    def _show_run(self, run: Run | None) -> None:
+    def show_run(self, run: Run | None) -> None:
+        """Its progress and log; its results when it is done."""
         self.live.clear()
         with self.live:
             if run is None:

@@ -11,19 +11,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from nicegui import run as background
 from nicegui import ui
 
-from luthier.errors import LuthierError
 from luthier.runs import Run, shown_path
 from luthier.webui import jobs
 from luthier.webui.formpage import FormPage
 from luthier.webui.liverun import LiveRun
 from luthier.webui.page import Page
-from luthier.webui.parts import button, card, code_block, empty, text_block
-from luthier.webui.settingsfile import preview_buttons
-
-LAST_RUN = "run.export"
+from luthier.webui.parts import card, code_block, empty, text_block
 
 
 async def build(page: Page) -> None:
@@ -34,7 +29,9 @@ async def build(page: Page) -> None:
 class ExportPage(FormPage):
     """The form to the left, the export and what to do with it to the right."""
 
-    name = "export"
+    name = verb = "export"
+    written = "export_dir"
+    needed = ()
 
     def __init__(self, page: Page):
         super().__init__(page)
@@ -50,65 +47,40 @@ class ExportPage(FormPage):
                     self.live = ui.element("div").classes("col-16")
         self.form.on_change(self.follow)
         self.follow(set())
-        last = page.store.get(LAST_RUN)
-        self._show_run(jobs.last("export", last))
+        self.show_run(self.last_run())
 
     def _start_box(self) -> None:
-        t = self.page.t
         self.what = text_block("", "muted")
-        with ui.element("div").classes("field"):
-            text_block(t("export.where"), "strong")
-            self.output = ui.input(placeholder=self._fresh_folder()).classes("wide")
-            self.output.props(f'outlined dense aria-label="{t("export.where")}" data-test="export-dir"')
-        self.said = ui.html("", sanitize=False)
-        with ui.element("div").classes("row-8"):
-            self.start_button = button(t("export.start"), self._start, drawing="export", kind="main").props(
-                'data-test="export"'
-            )
-            preview_buttons(self.page, "export", self._settings_to_show)
+        self.draw_start(self.page.t("export.start"), "export")
 
     def followed(self, settings: dict[str, Any], problems: dict[str, str]) -> None:
         """Say what will be written."""
         key = "export.what" if settings.get("adapter_name_or_path") else "export.no_adapter"
         self.what.set_content(escape(self.page.t(key)))
 
-    def _fresh_folder(self) -> str:
+    def fresh_folder(self) -> str:
+        """exports/model-format"""
         names = self.page.model.get("adapter_name_or_path") or [self.page.model.get("model_name_or_path") or "starter"]
-        form = self.form.get("export_format") or "merged"
-        return f"exports/{Path(names[-1]).name}-{form}"
+        return f"exports/{Path(names[-1]).name}-{self.form.get('export_format') or 'merged'}"
 
-    def _settings_to_show(self) -> dict[str, Any]:
-        return self.settings() | {"export_dir": (self.output.value or "").strip() or self._fresh_folder()}
+    def start_job(self, settings: dict[str, Any]) -> Run:
+        """The log and the state of an export lie in a run folder of their own."""
+        folder = f"saves/export/{Path(settings['export_dir']).name}-{datetime.now():%Y-%m-%d-%H%M%S}"
+        return jobs.start("export", settings | {"output_dir": folder})
 
-    async def _start(self) -> None:
-        try:
-            settings = self._settings_to_show()
-        except LuthierError as error:
-            self.page.complain(error)
-            return
-        if self.refuse(settings):
-            return
-        settings["output_dir"] = f"saves/export/{Path(settings['export_dir']).name}-{datetime.now():%Y-%m-%d-%H%M%S}"
-        self.start_button.disable()
-        try:
-            run = await background.io_bound(jobs.start, "export", settings)
-        except LuthierError as error:
-            self.page.complain(error)
-            return
-        finally:
-            self.start_button.enable()
-        self.page.store[LAST_RUN] = str(run.folder)
-        self.page.tell("start.done", name=run.folder.name)
-        self._show_run(run)
+    def is_taken(self, folder: Path) -> bool:
+        """Whether folder holds anything."""
+        return folder.is_dir() and any(folder.iterdir())
 
-    def _show_run(self, run: Run | None) -> None:
+    def show_run(self, run: Run | None) -> None:
+        """Its log, its proof, and what to do with it."""
         self.live.clear()
         with self.live:
             if run is None:
                 empty(self.page, "export.none", "export.none.hint")
                 return
-            self.use = ui.element("div").classes("col-8")
             LiveRun(self.page, run, on_state=lambda state: self._show_use(run) if state == "finished" else None)
+            self.use = ui.element("div").classes("col-8")
 
     def _show_use(self, run: Run) -> None:
         settings = run.saved_config()
