@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from luthier.documents.base import digest, joined, plural
 from luthier.documents.readers import SUFFIXES, folder_kind
-from luthier.documents.recipe import Recipe, load_recipe
+from luthier.documents.recipe import Recipe, load_recipe, read_values
 from luthier.documents.store import Store
 from luthier.errors import DataError
 from luthier.runtime.files import write_atomic
@@ -89,6 +89,12 @@ class Project:
     @property
     def recipe_file(self) -> Path:
         return self.folder / "project.yaml"
+
+    def save_recipe(self, text: str) -> None:
+        """Replace project.yaml. Raises ConfigError, and changes nothing, where a key or a value is wrong."""
+        read_values(text, self.recipe_file.name)
+        write_atomic(self.recipe_file, text)
+        self.recipe = load_recipe(self.recipe_file)
 
     @property
     def exports(self) -> Path:

@@ -200,6 +200,16 @@ def load_recipe(path: Path) -> Recipe:
     return make_recipe(raw or {}, str(path))
 
 
+def read_values(text: str, where: str) -> dict[str, Any]:
+    """The values of a project.yaml's text as they stand there. Raises ConfigError where it is no YAML mapping."""
+    try:
+        raw = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}", "Mend it there.") from None
+    make_recipe(raw, where)
+    return raw
+
+
 def make_recipe(raw: Any, where: str) -> Recipe:
     """A Recipe from plain values. where: what to call their place in messages."""
     if not isinstance(raw, Mapping):

@@ -22,6 +22,28 @@ def queue(
     project: Project, *, flag: str | None = None, decision: str | None = "open", limit: int = 50, offset: int = 0
 ) -> list[Any]:
     """Rows to look at: flagged ones first, then those with low verdicts, then the others. decision: None for any."""
+    more, values = _among(flag, decision)
+    order = """ ORDER BY (SELECT count(*) FROM flag WHERE flag.answer=answer.id) DESC,
+                coalesce((SELECT min(score) FROM verdict WHERE verdict.answer=answer.id), 10), document.name, chunk.start,
+                question.ordinal"""
+    return project.store.all(f"{ROWS}{more}{order} LIMIT ? OFFSET ?", *values, limit, offset)
+
+
+def counts(project: Project, flag: str | None = None) -> dict[str, int]:
+    """Decision -> current rows."""
+    more, values = _among(flag, None)
+    found = project.store.all(f"SELECT coalesce(decision, 'open'), count(*) FROM ({ROWS}{more}) GROUP BY 1", *values)
+    return dict.fromkeys(DECISIONS, 0) | {row[0]: row[1] for row in found}
+
+
+def flags(project: Project) -> dict[str, int]:
+    """Flag -> current rows that have it, the most frequent first."""
+    sql = f"SELECT code, count(*) FROM flag WHERE answer IN (SELECT id FROM ({ROWS})) GROUP BY code ORDER BY 2 DESC, 1"
+    return {row[0]: row[1] for row in project.store.all(sql)}
+
+
+def _among(flag: str | None, decision: str | None) -> tuple[str, list[str]]:
+    """Conditions and values for a flag and a decision."""
     more, values = "", []
     if decision:
         more += " AND coalesce(answer.decision, 'open')=?"
@@ -29,10 +51,7 @@ def queue(
     if flag:
         more += " AND EXISTS (SELECT 1 FROM flag WHERE flag.answer=answer.id AND flag.code=?)"
         values.append(flag)
-    order = """ ORDER BY (SELECT count(*) FROM flag WHERE flag.answer=answer.id) DESC,
-                coalesce((SELECT min(score) FROM verdict WHERE verdict.answer=answer.id), 10), document.name, chunk.start,
-                question.ordinal"""
-    return project.store.all(f"{ROWS}{more}{order} LIMIT ? OFFSET ?", *values, limit, offset)
+    return more, values
 
 
 def details(project: Project, row: Any) -> dict[str, Any]:

@@ -67,11 +67,23 @@ def run(
     go: asked with the estimate after the pilot of a stage that calls a model; False stops there.
     Raises DataError where nothing could be read, and EngineError where the endpoint stopped the work.
     """
-    tell(_parsed(parse(project)))
-    tell(_chunked(chunk(project)))
-    sizes = split_chunks(project)
-    total = sum(sizes.values()) or 1
-    tell("split    " + ", ".join(f"{name} {sizes[name] / total:.0%}" for name in SPLITS if sizes[name]) + " of the characters")
+    make_rows(project, tell, go=go, retry_failed=retry_failed)
+    exported = export(project, dataset_dir=dataset_dir)
+    counts = ", ".join(f"{split} {count:,}" for split, count in exported.counts.items())
+    tell(f"export   {exported.folder}: {counts}" + ("" if exported.is_new else " (nothing changed since)"))
+    return exported
+
+
+def make_rows(
+    project: Project,
+    tell: Tell,
+    *,
+    go: Callable[[str], bool] = lambda _: True,
+    retry_failed: bool = False,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> None:
+    """All of run but the export. progress: (done, total, name) before each file that is read."""
+    read(project, tell, progress)
     if project.recipe.ask.generator == "extract":
         tell(f"ask      {extract(project):,} new rows, without a model")
     else:
@@ -79,10 +91,15 @@ def run(
 
         ask_and_answer(project, tell, go, retry_failed=retry_failed)
     tell(_checked(project))
-    exported = export(project, dataset_dir=dataset_dir)
-    counts = ", ".join(f"{split} {count:,}" for split, count in exported.counts.items())
-    tell(f"export   {exported.folder}: {counts}" + ("" if exported.is_new else " (nothing changed since)"))
-    return exported
+
+
+def read(project: Project, tell: Tell, progress: Callable[[int, int, str], None] | None = None) -> None:
+    """Files to texts to chunks, each in its split: what there is before anything is asked."""
+    tell(_parsed(parse(project, progress)))
+    tell(_chunked(chunk(project)))
+    sizes = split_chunks(project)
+    total = sum(sizes.values()) or 1
+    tell("split    " + ", ".join(f"{name} {sizes[name] / total:.0%}" for name in SPLITS if sizes[name]) + " of the characters")
 
 
 def parse(project: Project, tell: Callable[[int, int, str], None] | None = None) -> ParseReport:

@@ -34,13 +34,13 @@ def ask_and_answer(project: Project, tell: Tell, go: Go, *, retry_failed: bool =
 
 def clean(project: Project, tell: Tell, go: Go, *, retry_failed: bool = False) -> JobReport:
     """A cleaning job. A chunk whose facts the model would have changed keeps the words that the rules left."""
-    _check_prompts(project)
+    check_prompts(project)
     return _job(project, Clean(project), tell, go, retry_failed)
 
 
 def ask(project: Project, tell: Tell, go: Go, *, retry_failed: bool = False) -> JobReport:
     """A question job; afterwards its questions are the current ones."""
-    _check_prompts(project)
+    check_prompts(project)
     require_split(project)
     work = Ask(project)
     report = _job(project, work, tell, go, retry_failed)
@@ -125,7 +125,7 @@ def _require(project: Project, report: JobReport) -> None:
         )
 
 
-def _check_prompts(project: Project) -> None:
+def check_prompts(project: Project) -> None:
     """All prompts, before the first call costs anything."""
     for stage in ("clean", "ask", "answer", "refuse", "dialogue", "knowledge", "judge"):
         for language in ("en", "zh"):

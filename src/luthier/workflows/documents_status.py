@@ -62,15 +62,11 @@ class Status:
 
 
 def status_of(project: Project) -> Status:
-    store, endpoint = project.store, project.recipe.endpoint
+    store = project.store
     rows = """FROM answer JOIN question ON question.id=answer.question JOIN chunk ON chunk.id=question.chunk
               WHERE answer.state='current' AND question.state='current' AND chunk.state='current'"""
     parts = coverage(project)
     chars = sum(part.chars for part in parts)
-    spent = {}
-    for row in store.all("SELECT stage, count(*), sum(tokens_in), sum(tokens_out) FROM llm_call GROUP BY stage"):
-        money = (row[2] * endpoint.price_in + row[3] * endpoint.price_out) / 1e6
-        spent[row[0]] = {"calls": row[1], "tokens_in": row[2], "tokens_out": row[3], "money": money}
     notes = [
         f"{row['name']}: {note}"
         for row in store.all("SELECT name, notes FROM document ORDER BY name")
@@ -87,13 +83,22 @@ def status_of(project: Project) -> Status:
         sections=len(parts),
         sections_without_rows=[f"{part.document}: {part.section}" for part in parts if not part.rows],
         proved=sum(part.proved for part in parts) / chars if chars else 0.0,
-        jobs=_jobs(project),
-        spent=spent,
+        jobs=jobs_of(project),
+        spent=spent_of(project),
         exports=[dict(row) for row in store.all("SELECT version, format, counts, at FROM export ORDER BY at, version")],
     )
 
 
-def _jobs(project: Project) -> list[dict[str, Any]]:
+def spent_of(project: Project) -> dict[str, dict[str, float]]:
+    """Stage -> calls, tokens and money of all calls so far."""
+    endpoint, spent = project.recipe.endpoint, {}
+    for row in project.store.all("SELECT stage, count(*), sum(tokens_in), sum(tokens_out) FROM llm_call GROUP BY stage"):
+        money = (row[2] * endpoint.price_in + row[3] * endpoint.price_out) / 1e6
+        spent[row[0]] = {"calls": row[1], "tokens_in": row[2], "tokens_out": row[3], "money": money}
+    return spent
+
+
+def jobs_of(project: Project) -> list[dict[str, Any]]:
     """The last job of each stage; one whose process is gone is called so."""
     found = []
     for row in project.store.all("SELECT * FROM job WHERE id IN (SELECT max(id) FROM job GROUP BY stage) ORDER BY id"):
