@@ -1,7 +1,7 @@
 """What is at work on a documents project: started as a process of its own, asked to pause, and read by any page.
 
-Enters: a project's folder.  Leaves: a record in the project's own database, so that every page, and a page opened tomorrow, sees
-the same truth. The process goes on whatever happens to the web process (documentwork.py is that process).
+Enters: a project's folder.  Leaves: a record in the project's own database, so that every page, also one that is
+opened tomorrow, sees the same truth. The process goes on whatever happens to the web process (documentwork.py is that process).
 """
 
 from __future__ import annotations
@@ -58,8 +58,10 @@ def pause(folder: Path) -> None:
 
 
 def work_of(project: Project) -> dict[str, Any]:
-    """The last work: verb, state (none, starting, running, pausing, finished, paused, failed, died), began, ended, message, remedy,
-    stage with done and total while files are read, result."""
+    """The last work: verb, began, ended, message, remedy, result; stage with done and total while files are read.
+
+    state: none, starting, running, pausing, finished, paused, failed or died.
+    """
     record = {"verb": "", "state": "none", "message": "", "remedy": "", "result": None} | read(project)
     if record["state"] not in BUSY:
         return record

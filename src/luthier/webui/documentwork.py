@@ -1,7 +1,7 @@
 """The process that works on a documents project for the page: `python -m luthier.webui.documentwork FOLDER`.
 
-Enters: the record that documentjobs.start left in the project.  Leaves: the same record with what became of it: finished, paused
-or failed, with the reason in words. Asks nobody anything, and needs no page.
+Enters: the record that documentjobs.start left in the project.  Leaves: the same record with what became of it: finished,
+paused or failed, with the reason in words. Asks nobody anything, and needs no page.
 """
 
 from __future__ import annotations
