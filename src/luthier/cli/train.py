@@ -16,6 +16,7 @@ from luthier.cli.arguments import take_flags
 from luthier.config import load_config
 from luthier.errors import ConfigError
 from luthier.runs import Run, shown_path
+from luthier.runtime.crew import is_first
 
 if TYPE_CHECKING:
     from luthier.config import Config
@@ -27,6 +28,7 @@ def command(argv: list[str]) -> int:
     """luthier train CONFIG.yaml|CONFIG.json [key=value ...] [--key value ...] [--detach] [--json]
 
     Trains a model (stages pt, sft ...). Settings come from the file, then from the words after it; later ones win.
+    Where several devices are seen, each gets a process (nproc_per_node says how many; torchrun and accelerate launch work too).
     `luthier config explain KEY` tells what a key means. With do_predict or do_eval and without do_train it answers the dataset
     or measures the loss on eval_dataset instead; with do_train it trains first.
 
@@ -50,10 +52,12 @@ def command(argv: list[str]) -> int:
     if "--detach" in flags:
         return _detach(config, words, kind, as_json="--json" in flags)
     if kind != "train":
-        return _score(config, as_json="--json" in flags)
+        return _score(config, as_json="--json" in flags) if is_first() else 0
     from luthier.workflows.train import train
 
-    run = train(config)
+    run = train(config, again=[sys.executable, "-m", "luthier.cli.member", "train", *words])
+    if not is_first():
+        return 0  # the first process says and does the rest
     status = run.status()
     if status["state"] == "finished" and config.do_predict and _score(trained(config, run), as_json=False):
         return 130

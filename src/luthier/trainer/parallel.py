@@ -1,33 +1,58 @@
 """Several processes, one training: each takes its share of a step's samples; gradients are summed.
 
-Started by torchrun (its environment says rank and world size); one process where there is none. The loss of a step is a sum
-divided by the count of the whole step, so the sum of the ranks' gradients is the gradient of one process.
+Started by runtime/crew.py, torchrun or another launcher, which say rank and world size in the environment; else one process.
+The loss of a step is a sum divided by the count of the whole step, so the sum of the ranks' gradients is the gradient of one
+process.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from luthier.errors import TrainingError
+
+if TYPE_CHECKING:
+    from luthier.runtime.crew import Crew
+
 BUCKET_BYTES = 64 * 2**20
 
 
 class Parallel:
-    """rank 0 of 1 unless torchrun started us. timeout_s: how long a rank waits for the others (ddp_timeout)."""
+    """rank 0 of 1 unless a launcher started us. timeout_s: how long a rank waits for the others (ddp_timeout).
+    crew: the other processes, where this one started them."""
 
-    def __init__(self, device: torch.device, timeout_s: float = 1800.0):
+    def __init__(self, device: torch.device, timeout_s: float = 1800.0, crew: Crew | None = None):
+        self._crew = crew
         self.world_size = int(os.environ.get("WORLD_SIZE", 1))
         self.rank = int(os.environ.get("RANK", 0))
         self.device = device
         if self.world_size > 1 and not dist.is_initialized():
             backend = "nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=timedelta(seconds=min(timeout_s, 10 * 365 * 86400)))
+
+    @contextmanager
+    def partners(self) -> Iterator[None]:
+        """with parallel.partners(): what fails inside because another process is gone raises a TrainingError that says so."""
+        try:
+            yield
+        except (RuntimeError, OSError) as error:
+            if self.world_size == 1:
+                raise
+            lost = self._crew.casualty(wait_s=5.0) if self._crew else None
+            if lost is None and not _is_lost_connection(error):
+                raise
+            reason = lost or f"another process of this training has ended or cannot be reached ({str(error).splitlines()[0]})"
+            raise TrainingError(
+                f"{reason}.", "What was saved is good: the same command goes on from the last checkpoint."
+            ) from error
 
     @property
     def is_main(self) -> bool:
@@ -96,3 +121,9 @@ class Parallel:
     def close(self) -> None:
         if self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _is_lost_connection(error: BaseException) -> bool:
+    """gloo raises plain RuntimeErrors; NCCL and the store raise subclasses of DistError."""
+    words = ("connection closed by peer", "connection reset by peer", "broken pipe", "timed out waiting", "connect to")
+    return isinstance(error, dist.DistError) or any(word in str(error).lower() for word in words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from luthier.models.load import load_config_of_model, load_model
 from luthier.models.score import Scorer
 from luthier.models.tokenizer import load_tokenizer
 from luthier.runs import Run
+from luthier.runtime.crew import Crew, Places, is_member, places
 from luthier.runtime.device import pick_device
 from luthier.runtime.logging import log_to_file
 from luthier.runtime.precision import training_precision
@@ -72,16 +73,33 @@ NUMBERS = (
 """Keys that must be the same for a checkpoint to be gone on from (those of the data are in its fingerprint)."""
 
 
-def train(config: Config) -> Run:
-    """Train as config says; returns the finished (or stopped) run. Raises LuthierError for whatever the user can mend."""
+def train(config: Config, again: Sequence[str] | None = None) -> Run:
+    """Train as config says; returns the finished (or stopped) run. Raises LuthierError for whatever the user can mend.
+
+    again: the command that makes another process do the same; with it, one is started for each further device that is seen,
+    unless a launcher has done so. None: this process alone.
+    """
+    if again is None or is_member() or (where := places(config)) == Places():
+        return _run(config)
+    with Crew(where, again) as crew:
+        return _run(config, crew)
+
+
+def _run(config: Config, crew: Crew | None = None) -> Run:
     device = pick_device(config)
-    parallel = Parallel(device.torch, config.ddp_timeout)
+    parallel = Parallel(device.torch, config.ddp_timeout, crew)
     try:
         if parallel.is_main:
             run = Run.create(config)
         folder = parallel.same_everywhere(str(run.folder) if parallel.is_main else None)
         run = run if parallel.is_main else Run(Path(folder))
-        with run if parallel.is_main else nullcontext(), log_to_file(run.log_file) if parallel.is_main else nullcontext():
+        if crew:
+            crew.last_words = lambda reason: run.update_status(state="failed", reason=reason)
+        with (
+            run if parallel.is_main else nullcontext(),
+            log_to_file(run.log_file) if parallel.is_main else nullcontext(),
+            parallel.partners(),
+        ):
             _train(config, run, device, parallel)
     finally:
         parallel.close()
@@ -183,10 +201,11 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
             announce(config, net, trainer, learned, held_out, device, precision, plan)
             show_first_sample(learned, tokenizer)
         summary = trainer.fit()
+    final = trainer.evaluate() if held_out and config.do_eval else None
     if parallel.is_main:
         save_final(run, saver(config, adapter, net, tokenizer, template))
-        if held_out and config.do_eval:
-            run.write_results("eval", trainer.evaluate())
+        if final:
+            run.write_results("eval", final)
         run.write_results("train", {k: v for k, v in summary.items() if k not in ("state", "reason")})
         run.update_status(state="stopped" if summary["state"] == "stopped" else "finished", reason=summary["reason"])
 

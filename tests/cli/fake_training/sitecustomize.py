@@ -4,7 +4,7 @@ import sys
 import types
 
 
-def train(config):
+def train(config, again=None):
     import logging
     import time
 

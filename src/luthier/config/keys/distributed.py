@@ -22,6 +22,9 @@ class DistributedKeys(Group):
     accelerator_config: dict[str, Any] | str | None = None
     parallelism_config: dict[str, Any] | str | None = None
     local_rank: int = Field(-1, ge=-1)
+    nproc_per_node: int | None = Field(None, ge=1)
+    nnodes: int | None = Field(None, ge=1)
+    node_rank: int | None = Field(None, ge=0)
     ddp_backend: str | None = None
     ddp_timeout: int = Field(1800, ge=1)
     ddp_find_unused_parameters: bool | None = None
