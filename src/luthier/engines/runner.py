@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,12 +18,22 @@ from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from luthier.engines.base import BASE
+from luthier.engines.direct import Direct, fits
 from luthier.engines.slots import SlotCache
 from luthier.engines.waves import WaveCache
 from luthier.errors import EngineError
 
 OPEN_ENDED = {"linear", "dynamic"}
 """RoPE scalings whose max_position_embeddings is the length before scaling."""
+
+TRIAL = [0, 1]
+"""Token ids that any vocabulary has."""
+
+AGREEMENT = {torch.float32: 1e-3}
+AGREEMENT_ROUNDED = 0.03
+"""Most that the logits of two ways may differ, as a part of the largest; bfloat16 has 8 bits, and each way rounds elsewhere."""
+
+log = logging.getLogger(__name__)
 
 
 class Runner:
@@ -39,6 +50,8 @@ class Runner:
         self._accepts = set(inspect.signature(self.inner.forward).parameters)
         self._restore: list[nn.Module] | None = None
         self._attention = ""
+        self._may_go_direct = False  # until a trial has shown that it gives the same
+        self._direct: Direct | None = None
 
     @property
     def device(self) -> torch.device:
@@ -53,6 +66,7 @@ class Runner:
         self.model.eval()
         if self._attention not in ("sdpa", "eager"):
             self.inner.set_attn_implementation("sdpa" if self.inner._supports_sdpa else "eager")
+        self._direct = Direct(self.inner) if self._may_go_direct and self._fits_direct() else None
 
     def leave(self) -> None:
         """Undo enter."""
@@ -62,15 +76,42 @@ class Runner:
             self.inner.set_attn_implementation(self._attention)
         for module in self._restore:
             module.training = True
-        self._restore = None
+        self._restore = self._direct = None
 
     def make_cache(self) -> SlotCache | WaveCache:
-        """The cache that suits this model; what its states look like is found by running one token."""
+        """The cache that suits this model; what its states look like is found by running two tokens."""
         probe = DynamicCache(config=self.inner.config)
-        self.forward([[0]], None, probe)
+        logits_BV = self.forward([TRIAL], None, probe)
         if all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) and layer.is_initialized for layer in probe.layers):
-            return SlotCache([(layer.keys, layer.values) for layer in probe.layers])
-        return WaveCache(self.inner.config, self.device, bytes_of(probe))
+            cache = SlotCache([(layer.keys[:, :, :1], layer.values[:, :, :1]) for layer in probe.layers])
+            self._direct = self._try_direct(cache, logits_BV)
+            self._may_go_direct = self._direct is not None
+            return cache
+        return WaveCache(self.inner.config, self.device, bytes_of(probe) // len(TRIAL))
+
+    def _try_direct(self, cache: SlotCache, wanted_BV: Tensor) -> Direct | None:
+        """The direct way, where it gives the model's own logits after TRIAL; None where it does not, or does not fit."""
+        if not self._fits_direct():
+            return None
+        direct = Direct(self.inner)
+        self.forward([TRIAL[:1]], cache.begin_prefill([1]), cache)
+        cache.end_prefill([1])
+        mask = cache.begin_step()
+        second, position = (torch.tensor([number], device=self.device) for number in (TRIAL[1], 1))
+        with torch.no_grad():
+            found_BV = direct.step(second, position, mask, cache)
+        cache.clear()
+        difference = (found_BV - wanted_BV).abs().max() / wanted_BV.abs().max().clamp(min=1e-6)
+        if difference <= AGREEMENT.get(cache.layers[0].keys.dtype, AGREEMENT_ROUNDED):
+            return direct
+        log.info("the direct way through %s differs by %.2g: its own is taken.", type(self.inner).__name__, difference)
+        return None
+
+    def _fits_direct(self) -> bool:
+        """Whether the base model alone makes the logits (no prompt learned before it), in layers that the direct way knows."""
+        adapted = getattr(self.model, "active_peft_config", None)
+        alone = self.model is self.inner or (adapted is not None and not adapted.is_prompt_learning)
+        return alone and fits(self.inner)
 
     @torch.no_grad()
     def forward(
@@ -87,6 +128,10 @@ class Runner:
         positions: of each row's only token, where the cache holds others; None for whole prompts.
         adapters: the adapter of each row, where they are asked for by name.
         """
+        named = any(name is not None for name in adapters)
+        if positions is not None and self._direct is not None and not named:
+            ids_B, positions_B = torch.tensor([[row[0] for row in ids], list(positions)], device=self.device)
+            return self._direct.step(ids_B, positions_B, mask, cache)
         longest = max(map(len, ids))
         rows = torch.tensor([[0] * (longest - len(row)) + list(row) for row in ids], device=self.device)
         inputs: dict[str, Any] = {"input_ids": rows, "use_cache": True}
@@ -98,7 +143,7 @@ class Runner:
             inputs["position_ids"] = self._positions(ids, positions, longest)
         if "logits_to_keep" in self._accepts:
             inputs["logits_to_keep"] = 1
-        if any(name is not None for name in adapters):
+        if named:
             inputs["adapter_names"] = [name or self.model.active_adapter for name in adapters]
         return self.model(**inputs, return_dict=True).logits[:, -1].float()
 
