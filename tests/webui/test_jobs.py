@@ -88,7 +88,7 @@ def test_a_folder_that_holds_a_model_is_not_overwritten(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_said_before_the_start(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("luthier.runs.free_bytes", lambda _: 1000)
+    monkeypatch.setattr("luthier.runs.admission.free_bytes", lambda _: 1000)
     with pytest.raises(LuthierError, match="the disk is nearly full"):
         jobs.start("train", {**SETTINGS, "output_dir": "saves/x"})
     assert not (tmp_path / "saves").exists()

@@ -1,7 +1,7 @@
 """`luthier runs`: list, show, logs, stop, resume, rm.
 
 What enters: a run folder, a run's name, or nothing for the newest run. What leaves: text, JSON with --json, and what the verbs
-say. Names inside a run folder are runs.py's business.
+say. Names inside a run folder are for runs/layout.py to know.
 """
 
 from __future__ import annotations

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from luthier import runs
 from luthier.config import Config
 from luthier.errors import ConfigError, LuthierError
-from luthier.runs import Run, find_run, known_runs, resolve_checkpoint
+from luthier.runs import Run, find_run, known_runs, read_rows, resolve_checkpoint
+from luthier.runtime.pointers import Pointers
+from luthier.runtime.processes import this_process
 
 KILLED_JOB = """
 import sys, time
@@ -161,7 +162,7 @@ def test_unwritable_folders(tmp_path: Path) -> None:
 
 
 def test_a_nearly_full_disk_is_refused_with_both_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "free_bytes", lambda path: 5 * 1024**2)
+    monkeypatch.setattr("luthier.runs.admission.free_bytes", lambda path: 5 * 1024**2)
     with pytest.raises(LuthierError, match=r"needs 200\.0 MB, 5\.0 MB are free"):
         Run.create(Config(output_dir=str(folder)))
     assert not folder.exists()
@@ -255,7 +256,7 @@ def test_two_processes_that_make_the_same_folder(folder: Path) -> None:
     theirs = subprocess.Popen([sys.executable, "-c", KILLED_JOB, str(folder)], stdout=subprocess.PIPE)
     try:
         assert theirs.stdout is not None and theirs.stdout.readline() == b"ready\n"
-        ours._begin_with(Config(output_dir=str(folder)), runs.this_process())
+        ours._begin_with(Config(output_dir=str(folder)), this_process())
         with pytest.raises(ConfigError, match="holds a run that is running"):
             ours._claim()
     finally:
@@ -291,7 +292,7 @@ def test_truncating_drops_what_came_after_the_checkpoint(folder: Path) -> None:
     run.truncate_metrics(2)
     assert Run.open(folder).status()["step"] == 2
     assert [row["step"] for row in run.read_metrics()] == [1, 2, 2]
-    assert [row["current_steps"] for row in runs.read_rows(run.trainer_log_file)] == [1, 2, 2]
+    assert [row["current_steps"] for row in read_rows(run.trainer_log_file)] == [1, 2, 2]
     assert run.read_metrics()[1]["loss"] == 0.1 * 2  # every bit of the number is kept
 
 
@@ -361,7 +362,7 @@ def test_runs_are_found_from_anywhere_and_forgotten_when_deleted(tmp_path: Path,
 
 def test_runs_below_saves_are_found_without_being_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished(tmp_path / "saves" / "Qwen3" / "lora" / "train_1")
-    runs.Pointers("runs").forget(run.folder)
+    Pointers("runs").forget(run.folder)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert known_runs() == []
