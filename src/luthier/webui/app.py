@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from luthier.runtime.pointers import cache_folder
 from luthier.webui.page import Shared, open_page
+from luthier.webui.pagepictures import add_route
 from luthier.webui.security import Guard
 from luthier.webui.settings import Settings
 
@@ -50,6 +51,7 @@ def make_app(settings: Settings) -> ASGIApp:
     shared = Shared(settings=settings, pages=existing_pages())
     for name, path in shared.pages.items():
         _add_page(name, path, shared)
+    add_route(nicegui_app, shared)
     outer = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     nicegui_app.add_static_files("/static", str(files("luthier.webui").joinpath("static")), max_cache_age=3600)
     nicegui_app.on_shutdown(shared.close)

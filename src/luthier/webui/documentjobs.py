@@ -10,10 +10,13 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from luthier.documents.project import Project
+from luthier.documents.review import counts
 from luthier.errors import DataError
 from luthier.runtime.processes import find_process
 from luthier.workflows.documents_status import jobs_of, spent_of
@@ -24,6 +27,7 @@ VERBS = ("read", "rows", "pilot", "export")
 BUSY = ("starting", "running", "pausing")
 KEY = "work"
 LOG = "work.log"
+LOCK_S = 6.0
 START_S = 30.0
 """In which a process that was started has a number."""
 
@@ -34,7 +38,7 @@ def start(folder: Path, verb: str, **options: Any) -> None:
     with Project.open(folder) as project:
         if work_of(project)["state"] in BUSY:
             raise DataError("something is at work on this project already.", "Wait for it, or pause it.")
-        with project.working():
+        with alone(project):
             record = {"verb": verb, "options": options, "state": "starting", "began": time.time()}
             write(project, record)
         argv = [sys.executable, "-m", "luthier.webui.documentwork", str(folder)]
@@ -46,6 +50,22 @@ def start(folder: Path, verb: str, **options: Any) -> None:
             now = read(project)
             if now.get("state") == "starting":  # unless it was faster
                 write(project, now | {"pid": process.pid})
+
+
+@contextmanager
+def alone(project: Project, wait_s: float = LOCK_S) -> Iterator[None]:
+    """The right to change the project, as soon as whoever has it for a moment gives it back. Raises DataError after wait_s."""
+    until = time.monotonic() + wait_s
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(project.working())
+                break
+            except DataError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+        yield
 
 
 def pause(folder: Path) -> None:
@@ -89,7 +109,7 @@ def progress_of(project: Project) -> dict[str, Any]:
             "answer JOIN question ON question.id=answer.question JOIN chunk ON chunk.id=question.chunk "
             "WHERE answer.state='current' AND question.state='current' AND chunk.state='current'"
         ),
-        "open": count("answer WHERE state='current' AND decision IS NULL"),
+        "open": counts(project)["open"],
         "exports": count("export"),
     }
 

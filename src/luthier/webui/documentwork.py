@@ -18,11 +18,10 @@ from typing import Any
 from luthier.documents.project import Project
 from luthier.errors import DataError, LuthierError
 from luthier.runtime.processes import this_process
-from luthier.webui.documentjobs import read, write
+from luthier.webui.documentjobs import alone, read, write
 from luthier.workflows import documents
 from luthier.workflows.documents_status import jobs_of
 
-LOCK_S = 10.0
 SHOWN_EACH_S = 0.3
 STOPPED = ("paused", "out of budget")
 
@@ -34,7 +33,11 @@ class Paused(Exception):
 def main(folder: Path) -> None:
     with ExitStack() as stack:
         project = stack.enter_context(Project.open(folder))
-        _lock(project, stack)
+        try:
+            stack.enter_context(alone(project))
+        except DataError as error:
+            write(project, read(project) | {"state": "failed", "message": error.message, "remedy": error.remedy or ""})
+            return
         record = read(project) | {key: value for key, value in this_process().items() if key != "host"}
         if record["state"] != "pausing":
             record["state"] = "running"
@@ -120,20 +123,6 @@ DO: Mapping[str, Callable[[Project, Mapping[str, Any], Note], Any]] = {
     "pilot": _pilot,
     "export": _export,
 }
-
-
-def _lock(project: Project, stack: ExitStack) -> None:
-    """The right to change the project, as soon as whoever has it for a moment gives it back."""
-    until = time.monotonic() + LOCK_S
-    while True:
-        try:
-            stack.enter_context(project.working())
-            return
-        except DataError as error:
-            if time.monotonic() > until:
-                write(project, read(project) | {"state": "failed", "message": error.message, "remedy": error.remedy or ""})
-                raise
-            time.sleep(0.2)
 
 
 def _utc(seconds: float) -> str:

@@ -34,6 +34,7 @@ class Shared:
     curves: Curves = field(default_factory=Curves)
     helper: Worker = field(default_factory=lambda: Worker("luthier.webui.helper"))
     talker: Worker = field(default_factory=lambda: Worker("luthier.webui.talker"))
+    pictures: Worker = field(default_factory=lambda: Worker("luthier.webui.pagepictures"))
 
     loaded: list[str] = field(default_factory=list)
     tensorboards: TensorBoards = field(default_factory=TensorBoards)
@@ -43,6 +44,7 @@ class Shared:
         self.tensorboards.close()
         await self.helper.end()
         await self.talker.end()
+        await self.pictures.end()
 
 
 class Page:
