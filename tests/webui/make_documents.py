@@ -36,7 +36,7 @@ Do this every two months. Switch the machine off and unplug it first.
 
 **Why does the door not open?**
 
-The door stays locked for two minutes after the end of a programme. If it stays locked longer, press and hold the dial for five seconds.
+The door stays locked for two minutes after the end of a programme. After that, hold the dial for five seconds.
 
 **Why is there foam after rinsing?**
 

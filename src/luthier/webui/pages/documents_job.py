@@ -34,8 +34,9 @@ class JobCard:
         self.now: dict[str, Any] = {}
         desk.watch = self.look
         self.tiles = ui.html("", sanitize=False).props('data-test="job-tiles"')
-        self.line = ui.html("", sanitize=False).props('role="status" data-test="job"')
-        self.buttons = ui.element("div").classes("row-8")
+        with ui.element("div").classes("row-16 apart docs-job"):
+            self.line = ui.html("", sanitize=False).classes("grow").props('role="status" data-test="job"')
+            self.buttons = ui.element("div").classes("row-8")
 
     async def begin(self) -> None:
         await self.look()
@@ -141,7 +142,8 @@ class JobCard:
             return
         resumes = state in ("paused", "died") and verb in ("rows", "read", "pilot")
         words = t("docs.resume") if resumes else t("docs.make_again") if now["rows"] else t("docs.make")
-        go = button(words, lambda: self._start(verb if resumes else "rows"), drawing="play", kind="main")
+        kind = "plain" if now["rows"] and state == "finished" else "main"
+        go = button(words, lambda: self._start(verb if resumes else "rows"), drawing="play", kind=kind)
         go.props('data-test="make"')
         if not now["documents"]:
             go.disable()

@@ -42,7 +42,8 @@ class RecipeForm:
 
     async def draw(self) -> None:
         text = await self.desk.ask(lambda project: project.recipe_file.read_text(encoding="utf-8"))
-        self.form = recipeform.RecipeForm(text)
+        self.form, self.shown = recipeform.RecipeForm(text), text
+        self.area: ui.textarea | None = None
         with ui.element("div").classes("two"):
             with ui.element("div").classes("col-24"):
                 self._how()
@@ -99,11 +100,14 @@ class RecipeForm:
         text = self.form.text()
         await self.desk.ask(lambda project: project.save_recipe(text))
         self.problem.set_content("")
+        if self.area is not None and self.area.value == self.shown:  # nobody is typing in it
+            self.area.value = text
+        self.shown = text
         await self.desk.look_again()
 
     def _complain(self, error: LuthierError) -> None:
         lines = [self.page.t("recipe.unsaved"), self.page.explain(error)]
-        self.problem.set_content(f'<div class="note bad">{escape(chr(10).join(lines))}</div>')
+        self.problem.set_content(f'<div class="note">{escape(chr(10).join(lines))}</div>')
 
     # ---- the parts ----
 
@@ -349,7 +353,7 @@ class RecipeForm:
     def _yaml(self) -> None:
         t = self.page.t
         text_block(t("recipe.yaml.text"), "muted small")
-        area = ui.textarea(value=self.form.text()).classes("wide mono-area")
+        area = self.area = ui.textarea(value=self.shown).classes("wide mono-area")
         area.props('outlined dense autogrow aria-label="project.yaml" data-test="yaml"')
         said = ui.html("", sanitize=False).props('role="alert"')
 

@@ -42,6 +42,7 @@ class Sources:
         with ui.element("div").classes("two"):
             with card(t("docs.upload"), t("docs.upload.hint", mb=limit)):
                 upload = ui.upload(
+                    label=t("docs.upload.drop"),
                     auto_upload=True,
                     multiple=True,
                     max_file_size=limit * MB,

@@ -134,7 +134,7 @@ class Text:
                 text_block(t("docs.cut.hint"), "muted")
             with ui.element("div").classes("cutter").props('data-test="cutter"'):
                 for number, (start, end) in enumerate(parts):
-                    text_block(text[start:end].strip("\n"), "piece")
+                    text_block(text[start:end].strip("\n").removeprefix(" "), "piece")
                     if number + 1 < len(parts):
                         label = t("docs.cut.after", words=" ".join(text[start:end].split())[-LONGEST_LABEL:])
                         made = button(t("docs.cut.here"), self._cutter(chunk, end, opened), tiny=True)
