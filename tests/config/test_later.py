@@ -12,7 +12,8 @@ TABLE = read_table("later")
 
 @pytest.mark.parametrize("key", TABLE)
 def test_row(key: str):
-    assert set(TABLE[key]) <= {"feature", "allowed"}
+    assert set(TABLE[key]) <= {"feature", "allowed", "reasons"}
+    assert not set(TABLE[key].get("reasons", ())) & set(TABLE[key].get("allowed", ()))
     assert key in Config.model_fields
     default = Config.model_fields[key].default
     assert load_config({key: default}).to_dict().get(key) == default

@@ -7,7 +7,7 @@ from luthier.config import Config
 from luthier.errors import ConfigError
 from luthier.trainer.lowrank import LowRankAdamW
 from luthier.trainer.muon import Muon
-from luthier.trainer.optimizers import make_optimizer
+from luthier.trainer.optimizers import BITSANDBYTES, make_optimizer
 from tests.conftest import make_tiny
 from tests.trainer.bench_of import losses, make_trainer, weights
 from tests.trainer.test_resume import KEYS, KillAt, numbers
@@ -75,17 +75,48 @@ def test_what_is_not_projected_is_adamw():
     torch.testing.assert_close(mine, theirs)
 
 
+SLOWER = {
+    name: pytest.param(name, marks=pytest.mark.slow)
+    for name in (
+        *("apollo", "apollo by name", "muon", "badam scatter", "adafactor", "stable_adamw", "lomo", "ademamix"),
+        *("schedule_free_sgd", "schedule_free_radam"),
+    )
+}
 VARIANTS = {
     "galore": {"use_galore": True, "galore_rank": 4, "galore_update_interval": 3, "galore_scale": 1.0},
     "apollo": {"use_apollo": True, "apollo_rank": 4, "apollo_update_interval": 3},
     "badam": {"use_badam": True, "badam_switch_interval": 2, "badam_switch_mode": "random"},
     "muon": {"use_muon": True},
+    "galore layerwise": {"use_galore": True, "galore_rank": 4, "galore_scale": 1.0, "galore_layerwise": True},
+    "apollo by name": {"optim": "apollo_adamw_layerwise", "optim_args": "rank=4,update_proj_gap=3,scale=32"},
+    "badam ratio": {"use_badam": True, "badam_mode": "ratio", "badam_update_ratio": 0.3, "badam_switch_interval": 3},
+    "badam scatter": {"use_badam": True, "badam_mode": "ratio", "badam_update_ratio": 0.3, "badam_mask_mode": "scatter"},
+    "adam mini": {"use_adam_mini": True},
+    "adafactor": {"optim": "adafactor"},
+    "stable_adamw": {"optim": "stable_adamw"},
+    "lomo": {"optim": "lomo", "learning_rate": 0.3, "weight_decay": 0.01},
+    "adalomo": {"optim": "adalomo", "learning_rate": 0.02},
+    "schedule_free_adamw": {"optim": "schedule_free_adamw", "lr_scheduler_type": "constant", "warmup_steps": 2},
+    "schedule_free_sgd": {"optim": "schedule_free_sgd", "lr_scheduler_type": "constant", "learning_rate": 0.3},
+    "schedule_free_radam": {"optim": "schedule_free_radam", "lr_scheduler_type": "constant"},
+    "adamw_8bit": {"optim": "adamw_8bit"},
+    "ademamix": {"optim": "ademamix"},
     "plateau": {"lr_scheduler_type": "reduce_lr_on_plateau", "lr_scheduler_kwargs": {"patience": 0, "factor": 0.5}},
 }
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+def each_variant():
+    return [SLOWER.get(name, name) for name in VARIANTS]
+
+
+def needs(name):
+    if VARIANTS[name].get("optim") in BITSANDBYTES:
+        pytest.importorskip("bitsandbytes")
+
+
+@pytest.mark.parametrize("name", each_variant())
 def test_the_loss_falls(tmp_path, name):
+    needs(name)
     keys = {"learning_rate": 1e-2, "eval_strategy": "epoch", "num_train_epochs": 6.0}
     trainer = make_trainer(tmp_path / "run", **(keys | VARIANTS[name]))
     trainer.fit()
@@ -93,8 +124,9 @@ def test_the_loss_falls(tmp_path, name):
     assert sum(curve[-3:]) < 0.95 * sum(curve[:3])
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", each_variant())
 def test_resumed_bits_equal_those_never_killed(tmp_path, name):
+    needs(name)
     keys = KEYS | VARIANTS[name]
     whole = make_trainer(tmp_path / "whole", **keys)
     whole.fit()
@@ -149,7 +181,7 @@ def test_the_rate_halves_where_evaluations_no_longer_improve(tmp_path):
     [
         ({"use_galore": True, "galore_target": ["nothing"]}, "matches no linear layer"),
         ({"use_badam": True, "badam_start_block": 7}, "the blocks 0 to 1"),
-        ({"optim": "paged_adamw_8bit"}, "needs"),
+        ({"optim": "galore_adamw", "optim_args": "ranks=4"}, "galore_adamw has no ranks"),
     ],
 )
 def test_what_cannot_be_done_says_why(keys, said):

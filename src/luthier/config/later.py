@@ -32,4 +32,5 @@ def _refuse(key: str, entries: Mapping[str, Entry]) -> Problem:
     shown = "" if kind_of(Config, key).is_secret else f" {shorten(entries[key].value)}"
     built = ", ".join(str(value) for value in row.get("allowed", ()))
     remedy = f"Built: {built}." if built else "Take the key out."
-    return Problem(entries[key].where, f"{key}:{shown} is not built yet: {row['feature']}. {remedy}", key)
+    missing = row.get("reasons", {}).get(str(entries[key].value), row["feature"])
+    return Problem(entries[key].where, f"{key}:{shown} is not built yet: {missing}. {remedy}", key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,6 +13,8 @@ from torch import nn
 
 from luthier.errors import ConfigError
 
+logger = logging.getLogger(__name__)
+
 LAYER = re.compile(r"^(.*?\.\d+)\.")
 
 
@@ -21,6 +24,7 @@ class BlockAdamW(torch.optim.AdamW):
 
     blocks: names of parameters, a list a block.  order: ascending, descending, random or fixed.  start: the first block; None:
     the first of the order (the last, for descending).  Which block learns is a function of the number of steps alone.
+    verbose: 1 says at each turn whose it is, 2 also the shapes of what learns.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class BlockAdamW(torch.optim.AdamW):
         interval: int,
         start: int | None,
         seed: int,
+        verbose: int = 0,
         **options: Any,
     ):
         super().__init__(groups, **options)
@@ -40,7 +45,7 @@ class BlockAdamW(torch.optim.AdamW):
         if start is not None and not 0 <= start < count:
             raise ConfigError(f"badam_start_block: {start}; this model has the blocks 0 to {count - 1}.")
         self._start = start if start is not None else (count - 1 if order == "descending" else 0)
-        self._clock = blocks[0][0]
+        self._clock, self._verbose = blocks[0][0], verbose
         self._steps = 0
         self._turn()
 
@@ -71,6 +76,9 @@ class BlockAdamW(torch.optim.AdamW):
 
     def _turn(self) -> None:
         active = self.active(self._steps)
+        if self._verbose:
+            shapes = ", ".join(str(tuple(p.shape)) for p in self._blocks[active]) if self._verbose > 1 else ""
+            logger.info("BAdam: block %d of %d learns now%s", active + 1, len(self._blocks), f": {shapes}" if shapes else "")
         for number, block in enumerate(self._blocks):
             for parameter in block:
                 parameter.requires_grad_(number == active)

@@ -11,6 +11,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,12 @@ import torch
 from torch import nn
 
 from luthier.config import Config
-from luthier.errors import CheckpointError, TrainingError
+from luthier.errors import CheckpointError, ConfigError, TrainingError
 from luthier.runs import Run
 from luthier.trainer import checkpoint as checkpoints
 from luthier.trainer.callbacks.base import Callback, Progress
 from luthier.trainer.evaluation import add_sums, evaluate, looked_ahead
+from luthier.trainer.layerwise import AsTheyCome, moves_early
 from luthier.trainer.memory import is_out_of_memory, peak_memory_bytes
 from luthier.trainer.optimizers import make_optimizer
 from luthier.trainer.parallel import Parallel
@@ -85,7 +87,8 @@ class Trainer:
         self._save_model, self._identity, self._stop_asked = save_model, dict(identity), stop_asked
         self.progress = Progress(total_steps=total_steps(config, loader))
         self.progress.num_epochs = self.progress.total_steps / loader.steps_per_epoch
-        self.optimizer = make_optimizer(model, config)
+        self.optimizer = make_optimizer(model, config, self.progress.total_steps)
+        self._early = self._moved_early() if moves_early(config) else None
         self.schedule = make_schedule(self.optimizer, config, self.progress.total_steps)
         self._learning = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._scaler = torch.amp.GradScaler(parallel.device.type, enabled=precision.grad_scaler)
@@ -137,6 +140,8 @@ class Trainer:
                 self._log(self._window_row())
             if self.config.save_strategy != "no" and not self.run.checkpoint(progress.step).exists():
                 self._save()
+            if getattr(self.optimizer, "learning", False):
+                self.optimizer.eval()
             if self.config.load_best_model_at_end and progress.best_step is not None and state != "stopped":
                 self._load_best()
         except Exception as error:
@@ -200,7 +205,7 @@ class Trainer:
             )
         self._scaler.unscale_(self.optimizer)
         limit = self.config.max_grad_norm if self.config.max_grad_norm else math.inf
-        norm = float(nn.utils.clip_grad_norm_(self._learning, limit))
+        norm = self._early.take_norm() if self._early else float(nn.utils.clip_grad_norm_(self._learning, limit))
         if not math.isfinite(norm) and not self._scaler.is_enabled():
             raise TrainingError(
                 f"the gradient is {norm} at step {step.number + 1}: the training stopped. {self._last_good()}",
@@ -220,6 +225,11 @@ class Trainer:
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or self.parallel.world_size > 1:
                     raise
+                if self._early and self._early.has_moved:
+                    raise TrainingError(
+                        f"out of memory at step {step.number + 1}, after some of its weights had moved. {self._last_good()}",
+                        f"Lower micro_batch_tokens (now {self.micro_batch_tokens}) or cutoff_len, and resume.",
+                    ) from error
                 longest = int(self.loader.store.lengths[step.samples].max())
                 if self.micro_batch_tokens <= longest:
                     raise TrainingError(
@@ -244,10 +254,13 @@ class Trainer:
         if self.stage.looks_ahead:
             ahead = looked_ahead(self.stage, self.scorer, self._batches(step), precision=self.precision, parallel=parallel)
             self.stage.begin_step(ahead)
-        for batch in self._batches(step):
+        for batch, is_last in _with_last(self._batches(step)):
             with self.precision.context():
                 output = self.stage.loss(self.scorer, batch)
-            self._scaler.scale(output.total / units).backward()
+            if self._early and not torch.isfinite(output.total):  # no weight moves by it: the caller stops
+                return float(output.total.detach()), {}
+            with self._early.armed(is_last) if self._early else nullcontext():
+                self._scaler.scale(output.total / units).backward()
             totals.append(output.total.detach())
             add_sums(sums, output.metrics)
         parallel.sum_gradients(self._learning)
@@ -260,21 +273,46 @@ class Trainer:
             step, max_tokens=self.micro_batch_tokens, device=parallel.device, rank=parallel.rank, world_size=parallel.world_size
         )
 
+    def _moved_early(self) -> AsTheyCome:
+        """Raises ConfigError on several devices, whose gradients must be summed first."""
+        if self.parallel.world_size > 1:
+            raise ConfigError(
+                "layerwise updates use a gradient before the other devices' can be added to it.",
+                "Train on one device, or take the layerwise key (or optim: lomo) out.",
+            )
+        if self.config.max_grad_norm:
+            logger.warning(
+                "max_grad_norm (%g) is not applied: weights move before the norm of all gradients is known.",
+                self.config.max_grad_norm,
+            )
+        return AsTheyCome(self.optimizer)
+
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        """Within it the weights are those to evaluate and save: schedule-free optimizers learn elsewhere."""
+        elsewhere = getattr(self.optimizer, "learning", False)
+        if elsewhere:
+            self.optimizer.eval()
+        yield
+        if elsewhere:
+            self.optimizer.train()
+
     # ---- evaluating ---------------------------------------------------------------------------------------------------
 
     def evaluate(self) -> dict[str, float]:
         """Mean loss over each evaluation set: eval_loss, or eval_<name>_loss and their mean where there are several."""
-        metrics = evaluate(
-            self.stage,
-            self.scorer,
-            self.evaluations,
-            parallel=self.parallel,
-            precision=self.precision,
-            max_tokens=self.micro_batch_tokens * 2,  # no gradients are kept
-            with_accuracy=self._all_metrics,
-            on_begin=lambda batches: self._call("on_evaluate_begin", batches),
-            on_batch=lambda done: self._call("on_evaluate_step", done),
-        )
+        with self._settled():
+            metrics = evaluate(
+                self.stage,
+                self.scorer,
+                self.evaluations,
+                parallel=self.parallel,
+                precision=self.precision,
+                max_tokens=self.micro_batch_tokens * 2,  # no gradients are kept
+                with_accuracy=self._all_metrics,
+                on_begin=lambda batches: self._call("on_evaluate_begin", batches),
+                on_batch=lambda done: self._call("on_evaluate_step", done),
+            )
         self._call("on_evaluate_end", metrics)
         self.scorer.train()
         return metrics
@@ -371,6 +409,11 @@ class Trainer:
     # ---- saving and resuming ------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
+        with self._settled():
+            self._write()
+        self.parallel.barrier()
+
+    def _write(self) -> None:
         if self.parallel.is_main:
             folder = self.run.checkpoint(self.progress.step)
             state = tensors = None
@@ -390,7 +433,6 @@ class Trainer:
             checkpoints.write(folder, self._save_model, state, tensors or {})
             self._call("on_save", folder)
             self._forget_old()
-        self.parallel.barrier()
 
     def _forget_old(self) -> None:
         limit = self.config.save_total_limit
@@ -441,6 +483,16 @@ def total_steps(config: Config, loader: Loader) -> int:
     if config.max_steps and config.max_steps > 0:
         return config.max_steps
     return max(1, math.ceil(config.num_train_epochs * loader.steps_per_epoch))
+
+
+def _with_last(batches: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
+    """Each with whether it is the last one."""
+    batches = iter(batches)
+    held = next(batches, None)
+    while held is not None:
+        following = next(batches, None)
+        yield held, following is None
+        held = following
 
 
 def _every(steps: float, total: int) -> int:

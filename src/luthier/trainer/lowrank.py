@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 LIMIT = 1.01
 """APOLLO: an update may grow by this factor from one step to the next."""
@@ -38,17 +38,19 @@ class LowRankAdamW(torch.optim.Optimizer):
     ):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         self._kind, self._seed = kind, seed
+        self._place = {p: (group, number) for group in self.param_groups for number, p in enumerate(group["params"])}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         loss = closure() if closure else None
-        for group in self.param_groups:
-            for number, parameter in enumerate(group["params"]):
-                if parameter.grad is not None:
-                    self._update(parameter, group, number)
+        for parameter in self._place:
+            if parameter.grad is not None:
+                self.move(parameter)
         return loss
 
-    def _update(self, parameter: Tensor, group: dict[str, Any], number: int) -> None:
+    def move(self, parameter: nn.Parameter) -> None:
+        """Move this parameter by its gradient, alone (trainer/layerwise.py)."""
+        group, number = self._place[parameter]
         state, gradient = self.state[parameter], parameter.grad.float()
         done = int(state.get("step", 0))
         state["step"] = torch.tensor(float(done + 1))

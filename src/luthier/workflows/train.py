@@ -56,6 +56,8 @@ NUMBERS = (
     "warmup_steps", "weight_decay", "optim", "optim_args", "use_galore",
     "galore_target", "galore_rank", "galore_update_interval", "galore_scale", "galore_proj_type", "use_apollo", "use_badam",
     "apollo_rank", "apollo_scale", "badam_switch_mode", "badam_switch_interval", "badam_start_block", "use_muon",
+    "use_adam_mini", "optim_target_modules", "apollo_target", "apollo_proj", "apollo_proj_type", "apollo_scale_type",
+    "apollo_scale_front", "apollo_update_interval", "badam_mode", "badam_update_ratio", "badam_mask_mode",
     "adam_beta1", "adam_beta2", "adam_epsilon",
     "max_grad_norm", "seed", "data_seed", "disable_shuffling", "lora_rank", "lora_alpha", "lora_dropout",
     "lora_target", "oft_rank", "oft_block_size", "rope_scaling", "add_tokens", "add_special_tokens",

@@ -2,12 +2,14 @@
 
 from luthier.config.rules.base import Rule, is_set
 
+LOW_MEMORY = ("use_galore", "use_apollo", "use_badam", "use_muon", "use_adam_mini")
+
 OPTIMIZER = (
     Rule(
         "one low-memory optimizer",
-        ("use_galore", "use_apollo", "use_badam", "use_muon"),
-        lambda c: c.use_galore + c.use_apollo + c.use_badam + c.use_muon > 1,
-        "keep one of use_galore, use_apollo, use_badam and use_muon.",
+        LOW_MEMORY,
+        lambda c: sum(bool(getattr(c, key)) for key in LOW_MEMORY) > 1,
+        "keep one of use_galore, use_apollo, use_badam, use_muon and use_adam_mini.",
     ),
     Rule(
         "low-memory optimizers are for full tuning",
@@ -17,13 +19,44 @@ OPTIMIZER = (
     ),
     Rule(
         "projections are AdamW's",
-        ("optim", "use_galore", "use_apollo", "use_badam", "use_muon"),
+        ("optim", *LOW_MEMORY),
         lambda c: (
-            is_set(c, "optim")
-            and not str(c.optim).startswith("adamw_torch")
-            and (c.use_galore or c.use_apollo or c.use_badam or c.use_muon)
+            is_set(c, "optim") and not str(c.optim).startswith("adamw_torch") and any(getattr(c, key) for key in LOW_MEMORY)
         ),
-        "GaLore, APOLLO, BAdam and Muon bring their own AdamW: take optim out.",
+        "GaLore, APOLLO, BAdam, Muon and Adam-mini bring their own AdamW: take optim out.",
+    ),
+    Rule(
+        "projected names have targets",
+        ("optim_target_modules", "optim"),
+        lambda c: bool(c.optim_target_modules) and not str(c.optim).startswith(("galore", "apollo")),
+        "optim_target_modules belongs to optim: galore_adamw or apollo_adamw (galore_target to use_galore).",
+    ),
+    Rule(
+        "projected names are for full tuning",
+        ("optim", "finetuning_type"),
+        lambda c: c.finetuning_type == "lora" and str(c.optim).startswith(("galore", "apollo")),
+        "GaLore and APOLLO save the memory of full tuning; with lora there is none to save.",
+    ),
+    Rule(
+        "gradients that are gone cannot be scaled",
+        ("fp16", "galore_layerwise", "apollo_layerwise", "optim"),
+        lambda c: (
+            c.fp16
+            and (
+                (c.use_galore and c.galore_layerwise)
+                or (c.use_apollo and c.apollo_layerwise)
+                or str(c.optim).endswith("_layerwise")
+                or c.optim in ("lomo", "adalomo")
+            )
+        ),
+        "weights that move as gradients come cannot wait for fp16's loss scale: use bf16 or pure_bf16.",
+    ),
+    Rule(
+        "schedule-free has no schedule",
+        ("optim", "lr_scheduler_type"),
+        lambda c: str(c.optim).startswith("schedule_free") and c.lr_scheduler_type not in ("constant", "constant_with_warmup"),
+        "a schedule-free optimizer averages instead of lowering its rate: set lr_scheduler_type: constant.",
+        warns=True,
     ),
     Rule(
         "a plateau is seen in an evaluation",
