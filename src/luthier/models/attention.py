@@ -1,4 +1,4 @@
-"""Attention inside segments: many sequences lie end to end in one row, and none sees another.
+"""Attention inside segments: many sequences lie end to end in one row, and none sees another, or all see the first alone.
 
 Registered with transformers' AttentionInterface under ATTENTION, so it serves every model that asks that interface.
 The plain reference beside it is the padded layout of models/score.py (one row a segment, the model's own attention);
@@ -24,6 +24,7 @@ def segment_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     segment_lengths: tuple[int, ...] | None = None,
+    first_is_prefix: bool = False,
     sliding_window: int | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
@@ -32,18 +33,24 @@ def segment_attention(
     """Causal attention of each segment to itself alone.
 
     query: (1, heads, T, D).  key, value: (1, kv_heads, T, D).  segment_lengths: sums to T; None is one segment.
+    first_is_prefix: every other segment goes on from the first one, and sees it.
     sliding_window: how many tokens back (itself included) a token sees.  softcap: logits become c * tanh(x / c) (Gemma 2).
     s_aux: (heads,) attention sinks (gpt-oss).  Returns (1, T, heads, D) and no weights.
     """
     lengths = segment_lengths or (query.shape[2],)
     plain = softcap is None and s_aux is None
     outputs = []
-    for q, k, v in zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2)):
-        banded = sliding_window is not None and q.shape[2] > sliding_window
+    keys, values = key.split(lengths, 2), value.split(lengths, 2)
+    for number, (q, k, v) in enumerate(zip(query.split(lengths, 2), keys, values)):
+        if first_is_prefix and number:
+            k, v = torch.cat([keys[0], k], 2), torch.cat([values[0], v], 2)
+        banded = sliding_window is not None and k.shape[2] > sliding_window
         if plain and not banded:
+            goes_on = k.shape[2] > q.shape[2] > 1
             output = F.scaled_dot_product_attention(
-                q, k, v, dropout_p=dropout, is_causal=q.shape[2] > 1, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
-            )
+                q, k, v, _seen(q, k) if goes_on else None, dropout_p=dropout, is_causal=q.shape[2] == k.shape[2] > 1,
+                scale=scaling, enable_gqa=q.shape[1] != k.shape[1],
+            )  # fmt: skip
         else:
             output = _spelled_out(q, k, v, scaling, dropout, sliding_window, softcap, s_aux)
         outputs.append(output)
@@ -66,16 +73,20 @@ def _spelled_out(
     scores = q @ k.transpose(2, 3) * (scaling if scaling is not None else q.shape[-1] ** -0.5)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
-    tokens = torch.arange(q.shape[2], device=q.device)
-    back = tokens[:, None] - tokens[None, :]
-    unseen = back < 0 if sliding_window is None else (back < 0) | (back >= sliding_window)
-    scores = scores.float().masked_fill(unseen, float("-inf"))
+    scores = scores.float().masked_fill(~_seen(q, k, sliding_window), float("-inf"))
     if s_aux is not None:
         sinks = s_aux.float().view(1, -1, 1, 1).expand(1, -1, q.shape[2], 1)
         probs = torch.cat([scores, sinks], 3).softmax(-1)[..., :-1]
     else:
         probs = scores.softmax(-1)
     return F.dropout(probs.to(v.dtype), dropout) @ v
+
+
+def _seen(q: Tensor, k: Tensor, sliding_window: int | None = None) -> Tensor:
+    """Which keys each query sees, bool (Q, K): the queries are the last Q of the K tokens."""
+    keys = torch.arange(k.shape[2], device=k.device)
+    back = keys[-q.shape[2] :, None] - keys[None, :]
+    return back >= 0 if sliding_window is None else (back >= 0) & (back < sliding_window)
 
 
 AttentionInterface.register(ATTENTION, segment_attention)

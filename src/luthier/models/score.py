@@ -88,16 +88,20 @@ class Scorer(nn.Module):
     def vocabulary(self) -> int:
         return base_of(self.model).config.get_text_config().vocab_size
 
-    def hidden(self, batch: Batch) -> Tensor:
-        """Last hidden states of every token, after the final norm, (T, H)."""
+    def hidden(self, batch: Batch, *, first_is_prefix: bool = False) -> Tensor:
+        """Last hidden states of every token, after the final norm, (T, H).
+
+        first_is_prefix: every other segment goes on from the first one and sees it; the packed layout alone can do that.
+        """
         base = base_of(self.model)
         inputs = {"input_ids": batch.input_ids}
         if self.neftune_alpha and self.training:
             inputs = {"inputs_embeds": self._noisy_embeddings(batch)}
         if self.layout == "packed":
             base.set_attn_implementation(ATTENTION)
+            more = {"first_is_prefix": True} if first_is_prefix else {}
             output = base.get_decoder()(
-                **inputs, position_ids=batch.position_ids, segment_lengths=batch.segment_lengths, use_cache=False
+                **inputs, position_ids=batch.position_ids, segment_lengths=batch.segment_lengths, use_cache=False, **more
             )
             return output.last_hidden_state[0]
         name, row = next(iter(inputs.items()))

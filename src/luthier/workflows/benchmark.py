@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from luthier.batches.loader import micro_batches
 from luthier.config import Config
 from luthier.errors import ConfigError
 from luthier.evals.choices import LETTERS, conversation, read_questions, read_subjects
-from luthier.models.score import Scorer, base_of
+from luthier.models.likelihood import next_logits
+from luthier.models.score import Scorer
 from luthier.runtime.files import write_atomic
 from luthier.runtime.progress import track
-from luthier.types import Batch
 from luthier.workflows.answering import load_answerer, load_words, settle
 
 if TYPE_CHECKING:
@@ -31,7 +29,6 @@ log = logging.getLogger(__name__)
 
 TASKS = ("mmlu", "ceval", "cmmlu")
 SPLITS = ("test", "validation", "train")
-TOKENS_AT_ONCE = 8192
 
 
 def benchmark(config: Config) -> dict[str, Any]:
@@ -58,34 +55,10 @@ def benchmark(config: Config) -> dict[str, Any]:
     return results
 
 
-@torch.no_grad()
 def likeliest(scorer: Scorer, prompts: Sequence[Sequence[int]], letters: Sequence[int]) -> list[str]:
     """The letter whose token is likeliest after each prompt. letters: ids of A, B, C, D."""
-    lengths = np.array([len(prompt) for prompt in prompts])
-    head = base_of(scorer.model).get_output_embeddings()
-    device = base_of(scorer.model).get_input_embeddings().weight.device
-    found = [""] * len(prompts)
-    for group in micro_batches(lengths, np.arange(len(prompts)), TOKENS_AT_ONCE):
-        hidden = scorer.hidden(_batch([prompts[i] for i in group], device))
-        last = torch.tensor(np.cumsum(lengths[group]) - 1, device=device)
-        logits = head(hidden[last])[:, list(letters)]
-        for number, choice in zip(group, logits.argmax(1).tolist()):
-            found[number] = LETTERS[choice]
-    return found
-
-
-def _batch(prompts: Sequence[Sequence[int]], device: torch.device) -> Batch:
-    lengths = tuple(map(len, prompts))
-    none = torch.zeros(0, dtype=torch.long, device=device)
-    return Batch(
-        input_ids=torch.tensor([[token for prompt in prompts for token in prompt]], device=device),
-        position_ids=torch.cat([torch.arange(n) for n in lengths])[None].to(device),
-        segment_lengths=lengths,
-        positions=none,
-        targets=none,
-        segment_ids=none,
-        values=torch.zeros(len(lengths), device=device),
-    )
+    found = dict(next_logits(scorer, prompts, letters))
+    return [LETTERS[int(found[number].argmax())] for number in range(len(prompts))]
 
 
 def _ask(
