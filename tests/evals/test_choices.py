@@ -96,5 +96,5 @@ def test_answers_are_transformers_likeliest_letter(folder, assets, tmp_path):
     assert (tmp_path / "saved" / "results.log").read_text().splitlines()[0] == f"        Average: {results['average']:.2f}"
     with pytest.raises(ConfigError, match="exists already"):
         benchmark(load_config(keys))
-    with pytest.raises(ConfigError, match='task: "mmlu" is unknown'):
+    with pytest.raises(ConfigError, match='task: "mmlu" names no split'):
         benchmark(load_config(keys | {"task": "mmlu", "save_dir": None}))

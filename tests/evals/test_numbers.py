@@ -16,6 +16,10 @@ from luthier.evals.numbers import final_number, number_accuracy
         ("The answer is 42.", "42"),
         ("3 apples and 4 pears", "4"),
         ("It costs $1,000, then", "1000"),
+        ("#### 1.2.3", "1.2"),
+        ("between 3-4", "4"),
+        ("**#### .5**", "0.5"),
+        ("it is -5 degrees", "-5"),
     ],
 )
 def test_the_final_number(text, number):

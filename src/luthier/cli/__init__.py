@@ -21,7 +21,7 @@ VERBS = {
     "quickstart": ("luthier.cli.quickstart:command", "fine-tune the bundled starter model and talk to it, in minutes"),
     "train": ("luthier.cli.train:command", "train a model from a config file or flags"),
     "predict": ("luthier.cli.predict:command", "answer a dataset and score the answers"),
-    "eval": ("luthier.cli.eval:command", "score a model on benchmarks"),
+    "eval": ("luthier.cli.eval:command", "the loss of a model on held-out data, or its marks on a benchmark"),
     "compare": ("luthier.cli.compare:command", "the answers or scores of models side by side"),
     "chat": ("luthier.cli.chat:command", "talk to a model in the terminal"),
     "serve": ("luthier.cli.serve:command", "an OpenAI-compatible API for a model"),

@@ -28,11 +28,17 @@ def command(argv: list[str]) -> int:
 
     `luthier train --do_eval ...` does the same.
 
-    With task it asks a benchmark instead: mmlu_test, ceval_validation or cmmlu_test from task_dir (LLaMA-Factory's folders),
-    with n_shot solved questions before each and the words of lang; save_dir gets results.json and results.log.
+    With task it asks a benchmark of task_dir instead; save_dir gets results.json and results.log:
+      mmlu_test, ceval_validation, cmmlu_test    in LLaMA-Factory's folders; the likeliest letter after n_shot solved questions
+      gsm8k_test                                 worked problems (test.jsonl); right where the number behind #### is
+      bfcl, bfcl_simple_python, bfcl_parallel ...   function calls against the Berkeley leaderboard's ground truth
+      lm_eval:TASK[,TASK]                        tasks of lm-evaluation-harness (pip install luthier[lm-eval])
+    n_shot solved examples stand before each question, in the words of lang; max_samples takes the first of each file. Written
+    answers are greedy unless do_sample is set.
 
     Examples:
       luthier eval --model_name_or_path starter --task mmlu_test --task_dir evaluation --n_shot 5 --save_dir runs/mmlu
+      luthier eval --adapter_name_or_path saves/lora/sft --task gsm8k_test --task_dir evaluation --n_shot 0 --max_new_tokens 512
       luthier eval --adapter_name_or_path saves/lora/sft --eval_dataset identity
       luthier eval examples/lora_sft.yaml --adapter_name_or_path saves/lora/sft --output_dir runs/scored
     """

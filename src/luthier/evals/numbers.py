@@ -10,31 +10,37 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-MARKED = re.compile(r"####\s*([-+]?\$?[\d.,]*\d)")
-BOXED = re.compile(r"\\boxed\{\s*([-+]?\$?[\d.,]*\d)\s*\}")
-NUMBER = re.compile(r"[-+]?\$?\d[\d,]*(?:\.\d+)?")
+NUMBER = r"(?:(?<![\w.)])[-+])?[$¥￥€£]?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)"
+"""A sign is one only where no number stands before it: 3-4 is a three and a four."""
+
+MARKED = re.compile(rf"####\s*\**\s*({NUMBER})")
+BOXED = re.compile(rf"\\boxed\{{\s*({NUMBER})\s*\}}")
+ANY = re.compile(NUMBER)
 
 
 def number_accuracy(predictions: Sequence[str], references: Sequence[str]) -> float | None:
     """Percent of predictions whose final number equals the reference's. None unless every reference marks one with ####."""
-    wanted = [MARKED.search(reference) for reference in references]
-    if not wanted or not all(wanted):
+    wanted = [marked_number(reference) for reference in references]
+    if not wanted or None in wanted:
         return None
-    right = sum(
-        final_number(prediction) == _plain(match[1]) for prediction, match in zip(predictions, wanted, strict=True) if match
-    )
+    right = sum(final_number(prediction) == number for prediction, number in zip(predictions, wanted, strict=True))
     return 100 * right / len(references)
+
+
+def marked_number(text: str) -> Decimal | None:
+    """The number behind the last ####; None where there is none."""
+    found = MARKED.findall(text)
+    return _plain(found[-1]) if found else None
 
 
 def final_number(text: str) -> Decimal | None:
     """The number after ####, else in \\boxed{}, else the last one of the text; None where there is none."""
-    for pattern in (MARKED, BOXED):
+    for pattern in (MARKED, BOXED, ANY):
         if found := pattern.findall(text):
             return _plain(found[-1])
-    found = NUMBER.findall(text)
-    return _plain(found[-1]) if found else None
+    return None
 
 
 def _plain(text: str) -> Decimal:
     """ "$1,200.50" -> 1200.50"""
-    return Decimal(text.replace(",", "").replace("$", ""))
+    return Decimal(re.sub(r"[^-+0-9.]", "", text))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,7 +29,7 @@ DEEPEST = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Likelihood:
-    """logp: of the whole continuation, in nats.  greedy: whether each of its tokens was the likeliest.  tokens: their number."""
+    """logp: of the whole continuation, in nats.  greedy: whether each token was the likeliest.  tokens: their number."""
 
     logp: float
     greedy: bool
@@ -37,7 +38,10 @@ class Likelihood:
 
 @torch.no_grad()
 def likelihoods(scorer: Scorer, pairs: Sequence[tuple[Ids, Ids]], max_tokens: int = 8192) -> Iterator[tuple[int, Likelihood]]:
-    """(which pair, its Likelihood), group by group. Contexts hold one token at least; max_tokens go through the model at once."""
+    """(which pair, its Likelihood), group by group. max_tokens: how many go through the model at once.
+
+    Contexts and continuations hold a token at least.
+    """
     rows = [[*context, *continuation][:-1] for context, continuation in pairs]
     for numbers, states in _states(scorer, rows, [len(context) - 1 for context, _ in pairs], max_tokens):
         targets = torch.tensor([token for i in numbers for token in pairs[i][1]], device=states.device)
@@ -72,9 +76,9 @@ def _states(scorer: Scorer, rows: Sequence[Ids], begins: Sequence[int], max_toke
 
 
 def _batches(rows: Sequence[Ids], max_tokens: int, *, sharing: bool) -> Iterator[tuple[list[int], int]]:
-    """(numbers of rows to compute together, how many tokens they share), max_tokens at the most; a longer row stands alone."""
+    """(numbers of rows to compute together, how many tokens they share), max_tokens in all; a longer row stands alone."""
     order = sorted(range(len(rows)), key=lambda i: list(rows[i]) if sharing else len(rows[i]))
-    common = [_common(rows[a], rows[b]) if sharing else 0 for a, b in zip(order, order[1:])]
+    common = [_common(rows[a], rows[b]) if sharing else 0 for a, b in pairwise(order)]
     loose: list[int] = []  # rows that share nothing worth it go together
     for first, last in _groups(common, 0, len(order)):
         shared = min(common[first : last - 1], default=0)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from luthier.adapters.base import Adapter
+    from luthier.models.score import Scorer
     from luthier.templates.base import Template
 
 log = logging.getLogger(__name__)
@@ -180,6 +181,17 @@ def remote_answerer(
         engine=engine,
         describes=f"{engine.model} at {engine.url} (template {template.name})",
     )
+
+
+def scorer_of(answerer: Answerer) -> Scorer:
+    """The answering model as one that tells log-probabilities. Raises ConfigError for a server's."""
+    from luthier.models.score import Scorer
+
+    if answerer.net is None:
+        raise ConfigError(
+            "a server does not tell how likely a given text is.", "Load the model here: infer_backend: huggingface"
+        )
+    return Scorer(answerer.net).eval()
 
 
 def add_adapter(net: nn.Module, folder: Path, name: str) -> None:
