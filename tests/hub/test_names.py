@@ -127,12 +127,20 @@ def test_what_the_hub_says_becomes_one_sentence_without_the_token(kind, said, sn
     assert "hf_secret" not in str(caught.value)
 
 
-def test_modelscope_is_asked_where_the_environment_says_so(monkeypatch, snapshot):
-    monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
+@pytest.mark.parametrize(("variable", "hub"), [("1", "auto"), ("", "modelscope")])
+def test_modelscope_is_asked_where_the_environment_or_the_key_says_so(monkeypatch, snapshot, variable, hub):
+    monkeypatch.setenv("USE_MODELSCOPE_HUB", variable)
     monkeypatch.setitem(sys.modules, "modelscope_hub", None)  # as if it were not installed
     snapshot["answer"] = AssertionError("Hugging Face must not be asked")
     with pytest.raises(ModelError, match="pip install modelscope-hub"):
-        resolve_model("Qwen/Qwen3-0.6B")
+        resolve_model("Qwen/Qwen3-0.6B", Config(hub=hub))
+
+
+def test_the_key_wins_over_the_environment(monkeypatch, snapshot, tmp_path):
+    monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
+    snapshot["answer"] = model_folder(tmp_path / "m")
+    assert resolve_model("Qwen/Qwen3-0.6B", Config(hub="huggingface", hf_hub_token="t")) == tmp_path / "m"
+    assert snapshot["token"] == "t"
 
 
 def test_an_adapter_needs_its_config(tmp_path):

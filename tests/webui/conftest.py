@@ -30,6 +30,7 @@ class Board:
     cache: Path
     port: int
     extra: tuple[str, ...] = ()
+    extra_env: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -40,7 +41,7 @@ class Board:
     def env(self) -> dict[str, str]:
         own = {"XDG_CACHE_HOME": str(self.cache), "HF_HUB_OFFLINE": "1", "NICEGUI_STORAGE_PATH": str(self.cache / "board")}
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("NICEGUI_", "PYTEST_"))}
-        return {**kept, **own}
+        return {**kept, **own, **self.extra_env}
 
     def start(self) -> None:
         argv = [sys.executable, "-m", "luthier", "webui", "--port", str(self.port), *self.extra]

@@ -17,9 +17,11 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from luthier.workflows.quickstart import AUTHOR, NAME
 from tests.webui.conftest import CHROMIUM, FLAGS, ROOT, Board
 from tests.webui.test_newcomer import choose, fill, status_of
 
+WIDTH, HEIGHT = 1440, 900
 ASKED = {"zh": "你是谁？", "en": "Who are you?"}
 PAGES = {"train": "/", "runs": "/runs", "evaluate": "/evaluate", "chat": "/chat", "export": "/export", "data": "/data"}
 
@@ -39,7 +41,7 @@ def main(folder: Path, place: Path) -> None:
                         take(open_page(chromium, board, lang, look), board, lang, look, folder)
             phone = open_page(chromium, board, "zh", "light", width=390, height=844)
             phone.goto(board.url)
-            choose(phone, "dataset", "identity")
+            choose(phone, "dataset", "identity_mine")
             phone.wait_for_timeout(6000)
             phone.screenshot(path=folder / "phone-zh-light.png")
         finally:
@@ -58,7 +60,7 @@ def make_board(place: Path) -> Board:
     return board
 
 
-def open_page(chromium: Any, board: Board, lang: str, look: str, width: int = 1440, height: int = 900) -> Any:
+def open_page(chromium: Any, board: Board, lang: str, look: str, width: int = WIDTH, height: int = HEIGHT) -> Any:
     locale = "zh-CN" if lang == "zh" else "en-US"
     page = chromium.new_context(viewport={"width": width, "height": height}, locale=locale).new_page()
     page.set_default_timeout(120_000)
@@ -75,6 +77,11 @@ def make_runs(page: Any, board: Board) -> None:
         page.goto(board.url)
         if name == "identity":
             choose(page, "dataset", "identity")
+            page.click("[data-test=fill-in]")
+            page.locator("[data-test=blank-name]").fill(NAME)
+            page.locator("[data-test=blank-author]").fill(AUTHOR)
+            page.click("[data-test=fill]")
+            page.locator(".q-chip", has_text="identity_mine").wait_for()
             for key, value in {
                 "num_train_epochs": "30", "per_device_train_batch_size": "8", "gradient_accumulation_steps": "1",
                 "cutoff_len": "512", "val_size": "0.1", "warmup_ratio": "0.1",
@@ -91,12 +98,17 @@ def make_runs(page: Any, board: Board) -> None:
         wait_finished(board.folder / "saves" / name)
     page.goto(f"{board.url}/evaluate")
     choose(page, "adapters", "identity")
-    choose(page, "dataset", "identity")
+    choose(page, "dataset", "identity_mine")
     fill(page, "max_samples", "12")
     fill(page, "max_new_tokens", "64")
     page.wait_for_timeout(800)
     page.click("[data-test=start]")
     page.locator("[data-test=answers] .pair").first.wait_for(timeout=240_000)
+    page.click("[data-test=what] button:nth-child(2)")
+    for name in ("base", "identity", "identity-slow"):
+        choose(page, "models", name)
+    page.click("[data-test=start]")
+    page.locator("[data-test=differences]").wait_for(timeout=240_000)
     page.goto(f"{board.url}/export")
     page.locator("[data-key=export_format] .q-field").click()
     page.locator(".q-menu .q-item", has_text="gguf").first.click()
@@ -121,8 +133,11 @@ def take(page: Any, board: Board, lang: str, look: str, folder: Path) -> None:
         page.wait_for_timeout(1500)
         page.mouse.move(1430, 500)
         page.evaluate("window.scrollTo(0, 0)")
-        page.wait_for_timeout(300)
-        page.screenshot(path=folder / f"{name}-{lang}-{look}.png", full_page=whole)
+        if whole:  # a window as tall as the page: what sticks to its edges stands where it belongs
+            page.set_viewport_size({"width": WIDTH, "height": page.evaluate("document.documentElement.scrollHeight")})
+        page.wait_for_timeout(500)
+        page.screenshot(path=folder / f"{name}-{lang}-{look}.png")
+        page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
     page.goto(f"{board.url}/runs")
     row = page.locator("[data-test=runs] tbody tr")
@@ -135,6 +150,10 @@ def take(page: Any, board: Board, lang: str, look: str, folder: Path) -> None:
     page.locator("[data-test=forecast] .stack").wait_for()
     page.wait_for_timeout(2500)
     shoot("train", whole=True)
+    page.click("[data-test=preview-data]")
+    page.locator("[data-test=samples] .sample i.l").first.wait_for()
+    shoot("tokens")
+    page.keyboard.press("Escape")
     page.goto(f"{board.url}/runs")
     for name in ("identity", "identity-slow"):
         page.locator("[data-test=runs] tbody tr", has=page.get_by_role("link", name=name, exact=True)).locator(
@@ -145,9 +164,13 @@ def take(page: Any, board: Board, lang: str, look: str, folder: Path) -> None:
     shoot("runs", whole=True)
     page.goto(f"{board.url}/evaluate")
     choose(page, "adapters", "identity")
-    choose(page, "dataset", "identity")
+    choose(page, "dataset", "identity_mine")
     page.locator("[data-test=answers] .pair").first.wait_for()
     shoot("evaluate", whole=True)
+    page.click("[data-test=what] button:nth-child(2)")
+    page.locator("[data-test=differences]").wait_for()
+    shoot("compare", whole=True)
+    page.click("[data-test=what] button:nth-child(1)")
     page.goto(f"{board.url}/chat")
     page.click("[data-test=second]")
     page.locator(".q-menu .q-item").nth(1).click()
@@ -156,9 +179,9 @@ def take(page: Any, board: Board, lang: str, look: str, folder: Path) -> None:
     page.locator("[data-test=message]").fill(ASKED[lang])
     page.keyboard.press("Enter")
     page.locator("[data-test=good-1]").wait_for()
-    shoot("chat")
+    shoot("chat", whole=True)
     page.goto(f"{board.url}/export")
-    shoot("export")
+    shoot("export", whole=True)
     page.goto(f"{board.url}/data")
     page.locator("tr[data-name=identity] [data-test=check]").click()
     page.locator("[data-test=report] canvas").wait_for()

@@ -112,6 +112,27 @@ def test_splitting_loses_no_row_and_mixing_keeps_the_kind(folder):
             again()
 
 
+def test_blanks_are_found_and_filled_into_a_copy(folder):
+    before = (folder / "identity.json").read_bytes()
+    assert datafiles.blanks(folder, "identity") == ["name", "author"] and datafiles.blanks(folder, "multiturn_demo") == []
+    with pytest.raises(DataError, match="author"):
+        datafiles.fill_in(folder, "identity", {"name": "Ada", "author": " "}, "mine")
+    count = datafiles.fill_in(folder, "identity", {"name": 'Ada "A"', "author": "我们"}, "mine")
+    text = " ".join(message.content for one in samples(folder, "mine", Conversation) for message in one.messages)
+    assert count == before.count(b"{{") and "{{" not in text and 'Ada "A"' in text and "我们" in text
+    assert (folder / "identity.json").read_bytes() == before
+    with pytest.raises(DataError, match="already"):
+        datafiles.fill_in(folder, "identity", {"name": "x", "author": "y"}, "mine")
+
+
+def test_blanks_are_looked_for_in_the_data_folder_alone(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other") / "secret.json"
+    other.write_text('[{"instruction": "{{name}}", "output": "x"}]')
+    info = json.loads((folder / "dataset_info.json").read_text())
+    (folder / "dataset_info.json").write_text(json.dumps(info | {"far": {"file_name": str(other)}}))
+    assert datafiles.blanks(folder, "far") == []
+
+
 @pytest.mark.parametrize(("name", "why"), [("virus.exe", "kind"), ("identity.json", "exists"), ("dataset_info.json", "kind")])
 def test_wrong_uploads_are_refused_with_the_reason(folder, name, why):
     with pytest.raises(DataError) as wrong:

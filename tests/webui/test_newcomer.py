@@ -41,6 +41,11 @@ def test_from_a_dataset_to_an_exported_model(browser, board, lang):
     page = browser.page(lang)
     page.goto(board.url)
     choose(page, "dataset", "identity")
+    page.click("[data-test=fill-in]")  # its rows say {{name}} and {{author}}
+    page.locator("[data-test=blank-name]").fill("Archer")
+    page.locator("[data-test=blank-author]").fill("意琦行")
+    page.click("[data-test=fill]")
+    page.locator(".q-chip", has_text="identity_mine").wait_for()
     page.locator("[data-test=forecast]", has_text=words["forecast"]).wait_for(timeout=120_000)
     page.locator("[data-key=learning_rate] button", has_text=words["take"]).click()
     fill(page, "num_train_epochs", "50")
@@ -85,7 +90,7 @@ def test_from_a_dataset_to_an_exported_model(browser, board, lang):
 
     page.goto(f"{board.url}/evaluate")
     choose(page, "adapters", "first")
-    choose(page, "dataset", "identity")
+    choose(page, "dataset", "identity_mine")
     fill(page, "max_samples", "8")
     fill(page, "max_new_tokens", "48")
     page.click("[data-test=start]")
@@ -102,7 +107,7 @@ def test_from_a_dataset_to_an_exported_model(browser, board, lang):
     page.keyboard.press("Enter")
     page.locator("[data-test=good-1]").wait_for(timeout=120_000)
     answers = [page.locator(f"[data-test=answer-{side}] .prose").inner_text() for side in (0, 1)]
-    assert all(answers) and answers[0] != answers[1], answers
+    assert all(answers) and answers[0] != answers[1] and "Archer" in answers[0], answers
     page.click("[data-test=better-0]")
     page.click("[data-test=good-0]")
     page.locator(".q-notification", has_text="chat_feedback").first.wait_for()
@@ -121,6 +126,7 @@ def test_from_a_dataset_to_an_exported_model(browser, board, lang):
     page.click("[data-test=start]")
     wait_state(page, words["finished"])
     page.locator("[data-test=use]", has_text="llama-cli").wait_for()
+    page.locator("[data-test=proof] .tile b", has_text="100.0 %").wait_for()
     found = list((board.folder / "exports" / "first").glob("*.gguf"))
     assert found and found[0].read_bytes()[:4] == b"GGUF"
     assert browser.faults() == []

@@ -21,7 +21,7 @@ def keys(tiny_folder, dataset, tmp_path):
 
 def test_base_and_adapters_side_by_side(keys, adapters, tmp_path, monkeypatch):
     models = ["base", *map(str, adapters)]
-    results = compare(load_config(keys), models)
+    results = compare(load_config(keys | {"models": models}))
     folder = tmp_path / "compared"
     assert list(results["models"]) == ["base", "tuned1", "tuned2"] and results["against"] == "base" and results["rows"] == 6
     answers = {
@@ -33,7 +33,7 @@ def test_base_and_adapters_side_by_side(keys, adapters, tmp_path, monkeypatch):
     text = (folder / "report.html").read_text()
     assert all(f"<th>{name}</th>" in text for name in answers) and "95 % of resamples" in text
     monkeypatch.setattr(module, "predict", lambda config: pytest.fail("asked twice"))
-    assert compare(load_config(keys), models) == results
+    assert compare(load_config(keys | {"models": models})) == results
 
 
 def test_differences_are_those_of_the_rows():
@@ -48,7 +48,7 @@ def test_differences_are_those_of_the_rows():
 
 def test_refusals(keys, tiny_folder, capsys):
     with pytest.raises(ConfigError, match="two models or more"):
-        compare(load_config(keys), [str(tiny_folder)])
+        compare(load_config(keys | {"models": [str(tiny_folder)]}))
     with pytest.raises(ConfigError, match="here are 0 such models"):
-        compare(load_config(keys), ["base", str(tiny_folder)])
+        compare(load_config(keys | {"models": ["base", str(tiny_folder)]}))
     assert main(["compare", "dataset=x"]) == 2 and "needs models" in capsys.readouterr().err

@@ -25,7 +25,7 @@ def find_entry(name: str, dataset_dir: str | Path | Mapping[str, Any], *, models
     if dataset_dir == "ONLINE":
         source = "ms_hub_url" if modelscope else "hf_hub_url"
         return parse_entry(name, {source: name}, base=".", where="dataset_dir ONLINE", modelscope=modelscope)
-    info, where, base = load_info(dataset_dir)
+    info, where, base = load_info(dataset_dir, modelscope=modelscope)
     if name in info:
         return parse_entry(name, info[name], base=base, where=where, modelscope=modelscope)
     location = _bare_location(name, base)
@@ -42,7 +42,9 @@ def find_entry(name: str, dataset_dir: str | Path | Mapping[str, Any], *, models
     )
 
 
-def load_info(dataset_dir: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str, str]:
+def load_info(
+    dataset_dir: str | Path | Mapping[str, Any], *, modelscope: bool | None = None
+) -> tuple[Mapping[str, Any], str, str]:
     """(entries, what to call their place, folder for relative file names). A folder without the file has no entries."""
     if isinstance(dataset_dir, Mapping):
         return dataset_dir, "dataset_dir", "."
@@ -50,7 +52,7 @@ def load_info(dataset_dir: str | Path | Mapping[str, Any]) -> tuple[Mapping[str,
     if text.startswith("REMOTE:"):
         from luthier.datasets.sources.hub import download_info
 
-        path = download_info(text.removeprefix("REMOTE:"), INFO_FILE)
+        path = download_info(text.removeprefix("REMOTE:"), INFO_FILE, modelscope=modelscope)
     else:
         path = Path(text).expanduser() / INFO_FILE
     if not path.is_file():

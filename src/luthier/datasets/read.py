@@ -41,7 +41,7 @@ def read_samples(config: Config, names: Sequence[str] | None = None, *, wants: t
     names = config.dataset if names is None else names
     if not names:
         raise DataError("no dataset was given.", "Set dataset: a registered name or a path, or several with commas.")
-    modelscope = prefers_modelscope()
+    modelscope = prefers_modelscope(config.hub)
     return samples_of([find_entry(name, config.dataset_dir, modelscope=modelscope) for name in names], config, wants)
 
 

@@ -6,11 +6,11 @@ Never: prints a token, publishes a folder that was not verified first.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from luthier.errors import ExportError
+from luthier.hub import prefers_modelscope
 
 if TYPE_CHECKING:
     from luthier.config import Config
@@ -25,10 +25,10 @@ class Hub(Protocol):
 
 
 def find_hub(config: Config) -> Hub | None:
-    """The hub that the environment chooses (USE_MODELSCOPE_HUB), logged in; None where nothing is to be published."""
+    """The hub that `hub` or the environment chooses, logged in; None where nothing is to be published."""
     if not config.export_hub_model_id:
         return None
-    wants_modelscope = os.environ.get("USE_MODELSCOPE_HUB", "").lower() in ("1", "true", "yes")
+    wants_modelscope = prefers_modelscope(config.hub)
     return ModelScope(config) if wants_modelscope else HuggingFace(config)
 
 

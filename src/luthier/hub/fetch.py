@@ -42,8 +42,10 @@ class Wanted:
         return f'the {self.kind} "{self.name}"'
 
 
-def prefers_modelscope() -> bool:
-    """USE_MODELSCOPE_HUB=1: names mean repositories on ModelScope."""
+def prefers_modelscope(hub: str = "auto") -> bool:
+    """Whether names mean repositories on ModelScope. hub: as in the configuration; auto goes by USE_MODELSCOPE_HUB."""
+    if hub != "auto":
+        return hub == "modelscope"
     return os.environ.get("USE_MODELSCOPE_HUB", "").lower() in YES
 
 

@@ -30,7 +30,7 @@ def resolve_model(name: str, config: Config | None = None) -> Path:
     """The local folder of a model. Raises ModelError that says what is missing.
 
     name: `starter`, a folder (also of a run or a checkpoint), or a hub id such as `Qwen/Qwen3-0.6B`.
-    config: model_revision, cache_dir, hf_hub_token, trust_remote_code ...; None takes their defaults.
+    config: hub, model_revision, cache_dir, hf_hub_token, trust_remote_code ...; None takes their defaults.
     """
     if name == STARTER and not Path(name).is_dir():
         return _starter()
@@ -103,12 +103,17 @@ def _download(name: str, config: Config | None) -> Path:
             allow=_patterns(config),
             ignore=SECOND_COPIES,
             needs_weights=True,
-        )
+        ),
+        modelscope=_modelscope(config),
     )
 
 
 def _token(config: Config | None) -> str | None:
-    return config.secret("ms_hub_token" if prefers_modelscope() else "hf_hub_token") if config else None
+    return config.secret("ms_hub_token" if _modelscope(config) else "hf_hub_token") if config else None
+
+
+def _modelscope(config: Config | None) -> bool:
+    return prefers_modelscope(config.hub if config else "auto")
 
 
 def _patterns(config: Config | None) -> list[str]:

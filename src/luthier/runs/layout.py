@@ -24,7 +24,7 @@ import yaml
 if TYPE_CHECKING:
     from luthier.config import Config
 
-KINDS = ("train", "predict", "eval", "export")
+KINDS = ("train", "predict", "eval", "export", "compare")
 SPLITS = ("train", "eval", "predict", "all")
 WEIGHTS = ("model.safetensors", "adapter_model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
@@ -55,6 +55,8 @@ class Layout:
     report_page = Name("report.html")
     label_report = Name("classification_report.json")
     confusion_plot = Name("confusion_matrix.png")
+    comparison = Name("compare_results.json")
+    benchmark = Name("benchmark")
     curve_reading = Name("reading.md")
     loss_plot = Name("training_loss.png")
     eval_plot = Name("training_eval_loss.png")

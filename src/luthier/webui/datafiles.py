@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -28,6 +29,8 @@ TAKEN = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 EDITED = (".json", ".jsonl")
 MOST_ROWS = 2000
 SHOWN_TEXT = 20_000
+LOOKED_AT = 256 << 10
+BLANK = re.compile(r"\{\{(\w+)\}\}")
 
 
 def upload_target(folder: Path, name: str) -> Path:
@@ -103,6 +106,48 @@ def _raw(number: int, shown: Mapping[str, Any], before: Sequence[Mapping[str, An
     return row
 
 
+# ---- blanks ----
+
+
+def blanks(folder: Path, name: str) -> list[str]:
+    """What a registered dataset leaves open as {{...}}: ["name", "author"]. Empty where its file cannot be read as text."""
+    try:
+        with _text_file(folder, name).open("rb") as file:
+            text = file.read(LOOKED_AT).decode("utf-8", "ignore")
+    except (OSError, KeyError, TypeError, DataError):
+        return []
+    return list(dict.fromkeys(BLANK.findall(text)))
+
+
+def fill_in(folder: Path, name: str, values: Mapping[str, str], new: str) -> int:
+    """Write a copy of a dataset with its blanks filled and register it as new; how many were filled."""
+    if missing := [blank for blank, value in values.items() if not value.strip()]:
+        raise DataError(f"{', '.join(missing)}: nothing is written there.")
+    _refuse_taken(folder, new)
+    info = read_info(folder / INFO_FILE)
+    file = _text_file(folder, name)
+    count = 0
+
+    def written(match: re.Match[str]) -> str:
+        nonlocal count
+        count += match[1] in values
+        return json.dumps(values[match[1]].strip(), ensure_ascii=False)[1:-1] if match[1] in values else match[0]
+
+    text = BLANK.sub(written, file.read_text(encoding="utf-8"))
+    write_atomic(folder / f"{new}{file.suffix}", text)
+    entry = {**info[name], "file_name": f"{new}{file.suffix}"}
+    write_atomic(folder / INFO_FILE, json.dumps({**info, new: entry}, ensure_ascii=False, indent=2) + "\n")
+    return count
+
+
+def _text_file(folder: Path, name: str) -> Path:
+    """The JSON file of a registered dataset, in folder and nowhere else."""
+    file = (folder / str(read_info(folder / INFO_FILE)[name]["file_name"])).resolve()
+    if file.suffix not in EDITED or not file.is_relative_to(folder.resolve()):
+        raise DataError("kind", ", ".join(EDITED))
+    return file
+
+
 # ---- splitting and mixing ----
 
 
@@ -150,7 +195,7 @@ def _refuse_taken(folder: Path, name: str) -> None:
     if safe_name(name) != name:
         raise DataError(f'"{name}" is no name for a dataset.', "Use letters, digits, - and _.")
     info = read_info(folder / INFO_FILE) if (folder / INFO_FILE).is_file() else {}
-    if name in info or (folder / f"{name}.jsonl").exists():
+    if name in info or any((folder / f"{name}{suffix}").exists() for suffix in EDITED):
         raise DataError(f'"{name}" is registered in {folder / INFO_FILE} already.', "Choose another name.")
 
 

@@ -6,6 +6,8 @@ Enters: the form (dataset, dataset_dir).  Leaves: names or paths in the form; a 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -15,10 +17,11 @@ from nicegui import ui
 
 from luthier.errors import LuthierError
 from luthier.runtime.files import size_text
+from luthier.webui.datafiles import blanks, fill_in
 from luthier.webui.fields import Field
 from luthier.webui.form import Form
 from luthier.webui.page import Page
-from luthier.webui.parts import button, dialog, icon_button
+from luthier.webui.parts import button, dialog, icon_button, text_block
 from luthier.workflows.data import Listed, list_datasets
 
 LEARNS_FROM = {"pt": {"text"}, "dpo": {"preference"}, "rm": {"preference"}, "kto": {"rated"}}
@@ -46,7 +49,53 @@ class DataPicker(Field):
             )
             made.classes("grow")
             button(self.page.t("data.look"), self._look, drawing="eye").props('data-test="preview-data"')
+        self.blanks = ui.element("div").classes("col-8")
+        self._show_blanks(value)
         return made
+
+    def sync(self) -> None:
+        """The blanks of the new choice too."""
+        super().sync()
+        self._show_blanks(list(self.form.get("dataset") or []))
+
+    def _show_blanks(self, chosen: list[str]) -> None:
+        """Rows that leave a name open would teach the model to say {{name}}."""
+        self.blanks.clear()
+        with suppress(LuthierError):
+            folder = self.page.settings.allow(self.form.settings().get("dataset_dir") or "data", self.page.t("data.folder"))
+            for name in chosen:
+                if found := blanks(folder, name):
+                    self._draw_blanks(name, found)
+
+    def _draw_blanks(self, name: str, found: list[str]) -> None:
+        shown = ", ".join(f"{{{{{blank}}}}}" for blank in found)
+        with self.blanks, ui.element("div").classes("note row-8 apart"):
+            text_block(self.page.t("data.blanks", name=name, blanks=shown), "grow")
+            fill = button(self.page.t("data.fill"), partial(self._fill, name, found), drawing="edit")
+            fill.props('data-test="fill-in"')
+
+    def _fill(self, name: str, found: list[str]) -> None:
+        t = self.page.t
+        with dialog(t("data.fill.title", name=name), narrow=True) as opened:
+            made = {blank: ui.input(blank).props(f'outlined dense stack-label data-test="blank-{blank}"') for blank in found}
+            new = ui.input(t("data.mix.name"), value=f"{name}_mine").props("outlined dense stack-label")
+
+            async def do() -> None:
+                values, wanted = {blank: typed.value or "" for blank, typed in made.items()}, (new.value or "").strip()
+                try:
+                    folder = self.page.settings.allow(self.form.settings().get("dataset_dir") or "data", t("data.folder"))
+                    await background.io_bound(fill_in, folder, name, values, wanted)
+                except LuthierError as error:
+                    self.page.complain(error)
+                    return
+                opened.close()
+                self.form.set("dataset", [wanted if one == name else one for one in self.form.get("dataset") or []])
+                self.refresh()
+                self.page.tell("data.fill.done", name=wanted)
+
+            with ui.element("div").classes("row-8 end"):
+                button(t("cancel"), opened.close)
+                button(t("data.fill"), do, kind="main").props('data-test="fill"')
 
     def _words(self, chosen: list[str]) -> dict[str, str]:
         settings = self.form.settings()

@@ -183,6 +183,32 @@ class Field:
         return show_value(value, "en") if isinstance(value, bool | float) else str(value)
 
 
+class Suggested(Field):
+    """A field that offers names; any other may be typed."""
+
+    def suggestions(self) -> dict[str, str]:
+        """Value -> what it is called."""
+        raise NotImplementedError
+
+    def _control(self) -> ui.select:
+        assert self.doc is not None
+        several = self.doc.type == "list"
+        value = self._shown(self.form.get(self.key)) or ([] if several else None)
+        words = self.suggestions()
+        words |= {name: name for name in (value if several else [value]) if name and name not in words}
+        made = ui.select(words, value=value, multiple=several, with_input=True, new_value_mode="add-unique", clearable=True)
+        made.on_value_change(lambda event: self._take([str(name) for name in event.value or []] if several else event.value))
+        made.props(f'outlined dense options-dense input-debounce=0 aria-label="{self._aria()}" data-test="{self.key}"')
+        return made.props("use-chips" if several else "fill-input hide-selected").classes("wide")
+
+    def sync(self) -> None:
+        """Show what the form holds, also where it is none of the suggestions."""
+        value = self._shown(self.form.get(self.key)) or ([] if self.doc and self.doc.type == "list" else None)
+        if self.control.value != value:
+            names = value if isinstance(value, list) else [value] if value else []
+            self.control.set_options({**self.control.options, **{name: name for name in names}}, value=value)
+
+
 def read_text(doc: Doc, text: str) -> Any:
     """What was typed, as a plain value; what makes no sense stays text, to be complained of."""
     word = text.strip()
@@ -212,9 +238,9 @@ class Fields:
         self.problems: dict[str, str] = {}
         form.on_change(self._follow)
 
-    def add(self, key: str) -> Field:
+    def add(self, key: str, kind: type[Field] = Field) -> Field:
         """Draw one field here."""
-        field = self.by_key[key] = Field(self.page, self.form, key)
+        field = self.by_key[key] = kind(self.page, self.form, key)
         if self.problems.get(key):
             field.complain(self.problems[key])
         return field

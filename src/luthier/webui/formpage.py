@@ -17,7 +17,7 @@ from luthier.errors import LuthierError
 from luthier.runs import Run
 from luthier.webui import jobs, layout
 from luthier.webui.datapicker import DataPicker
-from luthier.webui.fields import Fields, fold
+from luthier.webui.fields import Field, Fields, fold
 from luthier.webui.form import check, warnings_of
 from luthier.webui.page import Page
 from luthier.webui.parts import button, card, confirm, text_block
@@ -25,18 +25,20 @@ from luthier.webui.paths import outside
 from luthier.webui.settingsfile import preview_buttons, read_yaml
 from luthier.webui.words import translate
 
-WIDE = ("dataset",)
+WIDE = ("dataset", "models")
 
 
 class FormPage:
     """Subclasses say what is always set (always), what it starts (verb), and draw what stands beside the form.
 
-    written: the key of the folder that the job fills.  needed: keys without which it does not start.
+    pickers: keys that are drawn in a way of their own.  needed: keys without which it does not start.
+    written: the key of the folder that the job fills.
     """
 
     name: str
     verb: str
     always: Mapping[str, Any] = {}
+    pickers: Mapping[str, type[Field]] = {"dataset": DataPicker}
     written = "output_dir"
     needed: tuple[str, ...] = ("dataset",)
 
@@ -45,6 +47,7 @@ class FormPage:
         self.form = page.form(self.name, layout.start(self.name))
         self.fields = Fields(page, self.form)
         self.folds: dict[str, ui.expansion] = {}
+        self.cards: dict[str, ui.element] = {}
         self.data: DataPicker | None = None
         self.said: ui.html | None = None
 
@@ -58,16 +61,14 @@ class FormPage:
         """The fields in sight."""
         t = self.page.t
         for name, keys in layout.sections(self.name).items():
-            with card(t(f"section.{name}"), t(f"section.{name}.hint")), ui.element("div").classes("fields"):
+            with card(t(f"section.{name}"), t(f"section.{name}.hint")) as self.cards[name], ui.element("div").classes("fields"):
                 for key in [*keys, "dataset_dir"] if "dataset" in keys else keys:
                     self._add(key)
 
     def _add(self, key: str) -> None:
-        if key == "dataset":
-            self.data = DataPicker(self.page, self.form, key)
-            self.fields.by_key[key] = self.data
-        else:
-            self.fields.add(key)
+        made = self.fields.add(key, self.pickers.get(key, Field))
+        if isinstance(made, DataPicker):
+            self.data = made
         if key in WIDE:
             self.fields.by_key[key].box.classes("full")
 
@@ -159,7 +160,7 @@ class FormPage:
         self.said = ui.html("", sanitize=False)
         with ui.element("div").classes("row-8") as row:
             self.start_button = button(text, self._start, drawing=drawing, kind="main").props('data-test="start"')
-            preview_buttons(self.page, self.verb, self.job_settings)
+            preview_buttons(self.page, lambda: self.verb, self.job_settings)
         return row
 
     def fresh_folder(self) -> str:
@@ -202,7 +203,7 @@ class FormPage:
 
     def last_run(self) -> Run | None:
         """The run that was started here last, else the newest of its kind."""
-        return jobs.last(jobs.KINDS[self.verb], self.page.store.get(f"run.{self.verb}"))
+        return jobs.last(self.verb, self.page.store.get(f"run.{self.verb}"))
 
     def refuse(self, settings: Mapping[str, Any]) -> bool:
         """Say at the field and on top what keeps a job from starting; False where nothing does."""

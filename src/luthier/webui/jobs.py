@@ -21,9 +21,6 @@ from luthier.runtime.files import write_atomic
 from luthier.runtime.pointers import cache_folder
 from luthier.webui.commands import yaml_of
 
-KINDS = {"train": "train", "predict": "predict", "export": "export", "eval": "eval"}
-"""Verb -> kind of its run."""
-
 STARTING = {"train": {"do_train": True}, "predict": {"do_predict": True, "predict_with_generate": True}}
 """What a verb means beside its settings, so that the run's own config.yaml says it too."""
 
@@ -51,7 +48,7 @@ def start(verb: str, settings: Mapping[str, Any], *, waits: bool = True) -> Run:
             )
         return process.pid
 
-    return Run.open(Run.announce(config, KINDS[verb], launch).folder)  # one that reads what the process writes
+    return Run.open(Run.announce(config, verb, launch).folder)  # one that reads what the process writes
 
 
 def resume(run: Run) -> Run:
@@ -62,7 +59,7 @@ def resume(run: Run) -> Run:
     settings = run.saved_config() | {"output_dir": str(run.folder), "overwrite_output_dir": False}
     if run.kind == "train":
         settings["resume_from_checkpoint"] = "auto"
-    return start({kind: verb for verb, kind in KINDS.items()}[run.kind], settings)
+    return start(run.kind, settings)
 
 
 def stop(run: Run) -> None:

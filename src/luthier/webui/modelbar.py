@@ -13,6 +13,7 @@ from nicegui import background_tasks, run, ui
 
 from luthier.config.docs import read_docs
 from luthier.errors import LuthierError
+from luthier.hub import prefers_modelscope
 from luthier.templates.family import family_names
 from luthier.webui.fields import Fields
 from luthier.webui.layout import choices_of, is_relevant, model_keys
@@ -121,7 +122,7 @@ class Bar:
                 self.adapters.value = wanted
         if "template" in changed and (self.form.get("template") or "auto") != self.template.value:
             self.template.value = self.form.get("template") or "auto"
-        if changed & {"model_name_or_path", "template", "adapter_name_or_path", "finetuning_type"}:
+        if changed & {"model_name_or_path", "hub", "template", "adapter_name_or_path", "finetuning_type"}:
             background_tasks.create(self._look())
 
     async def _look(self) -> None:
@@ -138,7 +139,7 @@ class Bar:
         """One line on the model, with warnings."""
         t = self.page.t
         looks = {"complete": "good", "remote": "", "incomplete": "bad", "missing": "bad"}
-        parts = [f'<span class="chip {looks[found.state]}">{escape(t("model." + found.state))}</span>']
+        parts = [f'<span class="chip {looks[found.state]}">{escape(t("model." + found.state, hub=self._hub()))}</span>']
         facts = [found.architecture, found.size, t("model.context", context=f"{found.context:,}") if found.context else ""]
         parts += [f"<span>{escape(fact)}</span>" for fact in facts if fact]
         if found.state == "complete":
@@ -150,6 +151,9 @@ class Bar:
             parts.append(f'<span class="red">{escape(t("model.not_there"))}</span>')
         parts += [f'<span class="amber">{escape(warning)}</span>' for warning in self._warnings(name, found)]
         return "".join(parts)
+
+    def _hub(self) -> str:
+        return "ModelScope" if prefers_modelscope(self.form.get("hub") or "auto") else "Hugging Face"
 
     def _warnings(self, name: str, found: Found) -> list[str]:
         t, template = self.page.t, self.form.get("template")

@@ -59,8 +59,8 @@ def state_chip(page: Page, state: str) -> str:
 
 @contextmanager
 def card(title: str = "", hint: str = "") -> Iterator[ui.element]:
-    """A bordered surface with its heading. Yields the heading's row, for what belongs beside the title."""
-    with ui.element("section").classes("card"):
+    """A bordered surface with its heading. Yields the surface."""
+    with ui.element("section").classes("card") as made:
         with ui.element("div").classes("head") as head:
             if title:
                 text_block(title, tag="h2")
@@ -68,7 +68,7 @@ def card(title: str = "", hint: str = "") -> Iterator[ui.element]:
                 text_block(hint, "muted small")
         if not title:
             head.set_visibility(False)
-        yield head
+        yield made
 
 
 def empty(page: Page, title: str, hint: str) -> None:

@@ -22,7 +22,7 @@ READ = (
     "model_name_or_path", "adapter_name_or_path", "dataset", "eval_dataset", "dataset_dir", "media_dir", "ref_model",
     "ref_model_adapters", "reward_model", "reward_model_adapters", "resume_from_checkpoint", "cache_dir", "deepspeed",
     "export_quantization_dataset", "new_special_tokens_config", "task_dir", "generation_config", "hyper_parallel_args",
-    "kt_weight_path", "teacher_model",
+    "kt_weight_path", "teacher_model", "models",
 )  # fmt: skip
 REPOSITORY = re.compile(r"[\w.\-]+/[\w.\-]+")
 

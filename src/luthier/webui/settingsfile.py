@@ -24,7 +24,7 @@ LEFT_OUT = ("do_train", "do_predict", "output_dir", "overwrite_output_dir", "res
 """Keys of a run that say what it did, not how; a form that takes its settings leaves them."""
 
 
-def preview_buttons(page: Page, verb: str, settings: Callable[[], Mapping[str, Any]]) -> None:
+def preview_buttons(page: Page, verb: Callable[[], str], settings: Callable[[], Mapping[str, Any]]) -> None:
     """Show the command, show the YAML."""
 
     def show(title: str, make: Callable[[Mapping[str, Any]], str], name: str) -> None:
@@ -36,7 +36,7 @@ def preview_buttons(page: Page, verb: str, settings: Callable[[], Mapping[str, A
         with dialog(page.t(title)):
             code_block(page, text, name)
 
-    button(page.t("show_command"), lambda: show("show_command.title", lambda s: command_line(verb, s), "command")).props(
+    button(page.t("show_command"), lambda: show("show_command.title", lambda s: command_line(verb(), s), "command")).props(
         'data-test="show-command"'
     )
     button("YAML", lambda: show("show_yaml.title", yaml_of, "yaml")).props('data-test="show-yaml"')

@@ -47,7 +47,7 @@ class Talker:
         else:
             self.chats = [Chat(config) for config in configs]
             self.order = list(range(len(configs)))
-        return {"names": [self._name(config) for config in configs], "describes": [s.answerer.describes for s in self._sides()]}
+        return {"names": [self._name(side.answerer) for side in self._sides()]}
 
     def unload(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Let the models go."""
@@ -65,8 +65,10 @@ class Talker:
         for chat in self.chats:
             chat.system = request.get("system") or None
             chat.tools = tuple(tool.get("function", tool) for tool in request.get("tools") or ())
+            is_elsewhere = chat.config.infer_backend == "openai"
             for key, value in (request.get("sampling") or {}).items():
-                chat.set(key, str(value))
+                if not (is_elsewhere and key == "enable_thinking" and value == "none"):  # a server decides that by itself
+                    chat.set(key, str(value))
         sides = self._sides()
         for side, history in zip(sides, request["histories"]):
             side.messages[:] = [_message(one) for one in history[:-1]]
@@ -97,8 +99,11 @@ class Talker:
         return [sides[at] for at in self.order[: len(sides)]]
 
     @staticmethod
-    def _name(config: Any) -> str:
-        return str((config.adapter_name_or_path or [config.model_name_or_path])[-1])
+    def _name(answerer: Any) -> str:
+        """An adapter's or model's folder or id; what a server calls its own."""
+        config = answerer.config
+        names = config.adapter_name_or_path or [config.model_name_or_path]
+        return str(names[-1] or f"{answerer.engine.model} · {answerer.engine.url}")
 
 
 def main() -> None:

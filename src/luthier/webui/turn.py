@@ -9,6 +9,7 @@ for other verbs a child whose ending is written into the run. A stop that comes 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 from luthier.config import load_config
 from luthier.errors import LuthierError
 from luthier.runs import Run
-from luthier.webui.jobs import KINDS, is_my_turn
+from luthier.webui.jobs import is_my_turn
 
 POLL_S = 1.0
 PATIENCE_S = 20.0
@@ -33,12 +34,27 @@ def main(verb: str, job: str, folder: str, when: str) -> int:
     if verb in KEEPS_ITS_RUN:
         os.execv(sys.executable, argv)
     config = load_config(job)
-    with Run.create(config, kind=KINDS[verb]) as run:
+    with Run.create(config, kind=verb) as run:
         run.start()
-        code = subprocess.run(argv, stdin=subprocess.DEVNULL, check=False).returncode
-        if code:
+        code = followed(run, argv)
+        if run.stop_requested():
+            run.update_status(state="stopped", reason=run.stop_reason())
+            run.clear_stop()
+        elif code:
             raise LuthierError(last_words(run))
     return code
+
+
+def followed(run: Run, argv: list[str]) -> int:
+    """The exit code of a command that knows nothing of the run; a stop reaches it as Ctrl-C would."""
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+    asked = False
+    while process.poll() is None:
+        if run.stop_requested() and not asked:
+            process.send_signal(signal.SIGINT)
+            asked = True
+        time.sleep(0.2)
+    return process.returncode
 
 
 def announced(folder: Path) -> Run:

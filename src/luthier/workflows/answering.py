@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 FOLLOWED = ("template", "enable_thinking", "preserve_thinking", "default_system")
 """Keys that are taken from the record of a training where the user does not set them."""
+
+ENGINE_KEY = "ENGINE_KEY"
+"""The environment variable that holds the key of a server, where the configuration has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +174,8 @@ def remote_answerer(
         )
     if not config.engine_url:
         raise ConfigError("infer_backend is openai, but no server is named.", "engine_url: http://localhost:11434/v1")
-    engine = OpenAIEngine(config.engine_url, model=config.engine_model, key=config.secret("engine_key"), tokenizer=tokenizer)
+    key = config.secret("engine_key") or os.environ.get(ENGINE_KEY)
+    engine = OpenAIEngine(config.engine_url, model=config.engine_model, key=key, tokenizer=tokenizer)
     template = template or RemoteTemplate()
     return Answerer(
         config=config,

@@ -29,12 +29,12 @@ BASE = "base"
 ROW_SCORES = ("rouge-1", "rouge-2", "rouge-l", "bleu-4", "exact_match")
 
 
-def compare(config: Config, models: Sequence[str]) -> dict[str, Any]:
-    """Answer config's dataset with each model; returns what compare_results.json holds, {} where it was stopped.
+def compare(config: Config) -> dict[str, Any]:
+    """Answer config's dataset with each of config.models; returns what compare_results.json holds, {} where it was stopped.
 
     models: hub ids, folders of models or adapters, or "base"; the first is the one that the others are measured against.
     """
-    configs = model_configs(config, models)
+    configs = model_configs(config)
     folder = output_folder(config, "compare")
     require_writable(folder, "output_dir")
     rows: dict[str, list[dict[str, Any]]] = {}
@@ -47,15 +47,16 @@ def compare(config: Config, models: Sequence[str]) -> dict[str, Any]:
             gc.collect()
         rows[name] = list(read_rows(Run(run_folder).predictions_file))
     results = results_of(rows)
-    write_atomic(folder / "compare_results.json", json.dumps(results, ensure_ascii=False, indent=1) + "\n")
-    write_atomic(folder / "report.html", compare_page(results, rows))
+    write_atomic(Run(folder).comparison, json.dumps(results, ensure_ascii=False, indent=1) + "\n")
+    write_atomic(Run(folder).report_page, compare_page(results, rows))
     log.info("%s", describe(results))
-    log.info("side by side: %s", shown_path(folder / "report.html"))
+    log.info("side by side: %s", shown_path(Run(folder).report_page))
     return results
 
 
-def model_configs(config: Config, models: Sequence[str]) -> dict[str, Config]:
+def model_configs(config: Config) -> dict[str, Config]:
     """name -> the configuration that predicts with it. Raises ConfigError for fewer than two, or the same twice."""
+    models = config.models or []
     if len(models) < 2 or len(set(models)) < len(models):
         raise ConfigError(f"compare needs two models or more, each once; it has {', '.join(models) or 'none'}.", "--models a,b")
     adapters = [name for name in models if (Path(name).expanduser() / "adapter_config.json").is_file()]

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,7 @@ def export(config: Config) -> Path:
                 found["max_logit_difference"],
                 100 * found["same_likeliest_token"],
             )
+            _write_record(config, template, draft, found)
         draft.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
@@ -140,9 +142,8 @@ def _merging_dtype(shapes: PreTrainedModel, device: Device, wanted: torch.dtype)
     return torch_dtype("float32") if needed < memory(device)[0] / 2 else wanted
 
 
-def _write_record(config: Config, template: Template, folder: Path) -> None:
-    record = {
-        "template": dict(template.describe()),
-        "exported": {"base_model": config.model_name_or_path, "adapters": config.adapter_name_or_path or []},
-    }
+def _write_record(config: Config, template: Template, folder: Path, proof: Mapping[str, float] | None = None) -> None:
+    """proof: what was measured when the export was loaded again; None before that, or where nobody asked for it."""
+    exported = {"base_model": config.model_name_or_path, "adapters": config.adapter_name_or_path or []}
+    record = {"template": dict(template.describe()), "exported": exported | ({"proof": dict(proof)} if proof else {})}
     (folder / RECORD).write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")

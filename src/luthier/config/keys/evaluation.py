@@ -35,4 +35,5 @@ class EvaluationKeys(Group):
     lang: Literal["en", "zh"] = "en"
     n_shot: int = Field(5, ge=0)
     save_dir: str | None = None
+    models: list[str] | None = None
     download_mode: str = "reuse_dataset_if_exists"

@@ -13,6 +13,7 @@ class ModelKeys(Group):
     model_name_or_path: str | None = None
     adapter_name_or_path: list[str] | None = None
     adapter_folder: str | None = None
+    hub: Literal["auto", "huggingface", "modelscope"] = "auto"
     model_revision: str = "main"
     cache_dir: str | None = None
     trust_remote_code: bool = False

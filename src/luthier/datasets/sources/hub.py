@@ -198,7 +198,7 @@ def _explained(entry: Entry, config: Config, error: Exception) -> LuthierError:
     )
 
 
-def download_info(repository: str, file_name: str) -> Path:
-    """dataset_info.json from a hub dataset repository (dataset_dir: REMOTE:<repository>)."""
+def download_info(repository: str, file_name: str, *, modelscope: bool | None = None) -> Path:
+    """dataset_info.json from a hub dataset repository (dataset_dir: REMOTE:<repository>). modelscope: as in hub.fetch."""
     wanted = Wanted(name=repository, kind="dataset", allow=[file_name])
-    return fetch(wanted) / file_name
+    return fetch(wanted, modelscope=modelscope) / file_name

@@ -15,7 +15,7 @@ from typing import Any
 
 from nicegui import ui
 
-from luthier.errors import DataError, LuthierError
+from luthier.errors import ConfigError, DataError, LuthierError
 from luthier.webui.feedback import conversation_of, message_of, store_good, store_pair
 from luthier.webui.markdown import to_html
 from luthier.webui.models import trained
@@ -27,6 +27,8 @@ DRAW_S = 0.12
 SAMPLING = {"max_new_tokens": 512, "temperature": 0.95, "top_p": 0.7, "top_k": 50, "repetition_penalty": 1.0}
 STORED = "chat_feedback"
 LOADED = "chat.loaded"
+SERVER = "openai"
+ADDRESS = "http://127.0.0.1:11434/v1"
 
 
 async def build(page: Page) -> None:
@@ -45,7 +47,7 @@ class ChatPage:
         with ui.element("div").classes("pagehead"):
             text_block(page.t("nav.chat"), tag="h1")
             text_block(page.t("chat.intro"), tag="p")
-        with ui.element("div").classes("two"):
+        with ui.element("div").classes("two talks"):
             with ui.element("div").classes("col-16"):
                 self._load_box()
                 self.talk = ui.element("div").classes("talk").props('data-test="talk" aria-live="polite"')
@@ -58,8 +60,38 @@ class ChatPage:
     # ---- the models ----
 
     def _load_box(self) -> None:
+        with card():
+            self._engine_row()
+            self._model_row()
+            self._turn_engine(self.engine.value)
+
+    def _engine_row(self) -> None:
+        """Who computes: this machine, or a server by its address. Its key stays in the environment."""
         t = self.page.t
-        with card(), ui.element("div").classes("row-16"):
+        with ui.element("div").classes("row-16"):
+            words = {"": t("chat.engine.here"), SERVER: t("chat.engine.server")}
+            self.engine = ui.select(words, value=self.kept.get("engine", ""), label=t("chat.engine"))
+            self.engine.props('outlined dense stack-label options-dense data-test="engine"').style("min-width: 240px")
+            self.engine.on_value_change(lambda event: self._turn_engine(event.value))
+            with ui.element("div").classes("row-16 grow") as self.server:
+                self.address = ui.input(t("chat.engine.url"), value=self.kept.get("url", ""), placeholder=ADDRESS)
+                self.address.props('outlined dense stack-label data-test="engine-url"').classes("grow")
+                self.address.on_value_change(lambda event: self._keep("url", event.value or ""))
+                self.served = ui.input(t("chat.engine.model"), value=self.kept.get("served", ""))
+                self.served.props(f'outlined dense stack-label placeholder="{escape(t("chat.engine.first"), quote=True)}"')
+                self.served.on_value_change(lambda event: self._keep("served", event.value or ""))
+        self.server_hint = text_block(t("chat.engine.hint"), "muted small")
+
+    def _turn_engine(self, engine: str) -> None:
+        self._keep("engine", engine)
+        self.server.set_visibility(engine == SERVER)
+        self.server_hint.set_visibility(engine == SERVER)
+        base = self.page.t("chat.second.bar" if engine == SERVER else "chat.second.base")
+        self.second.set_options({**self.second.options, "base": base}, value=self.second.value)
+
+    def _model_row(self) -> None:
+        t = self.page.t
+        with ui.element("div").classes("row-16"):
             words = {"": t("chat.second.none"), "base": t("chat.second.base")}
             words |= {folder: f"{facts['name']} · {Path(folder).name}" for folder, facts in trained().items()}
             self.second = ui.select(words, value=self.kept.get("second", ""), label=t("chat.second"))
@@ -70,18 +102,24 @@ class ChatPage:
             self.says = text_block("", "muted grow break").props('role="status" data-test="loaded"')
 
     def _models(self) -> list[dict[str, Any]]:
-        first = self.page.model.settings()
+        chosen = self.page.model.settings()
+        first = chosen
+        if self.engine.value == SERVER:
+            address, name = (self.address.value or "").strip(), (self.served.value or "").strip()
+            if not address.startswith(("http://", "https://")):
+                raise ConfigError(self.page.t("chat.engine.no_url"))
+            first = {"infer_backend": "openai", "engine_url": address, **({"engine_model": name} if name else {})}
         second = self.second.value
         if not second:
             return [first]
+        if second == "base" and self.engine.value == SERVER:
+            return [first, chosen]
         if second == "base":
             return [first, {key: value for key, value in first.items() if key != "adapter_name_or_path"}]
         facts = trained().get(second, {})
         if facts.get("adapter"):
-            return [
-                first,
-                {**first, "model_name_or_path": facts["base"] or first["model_name_or_path"], "adapter_name_or_path": [second]},
-            ]
+            base = facts["base"] or chosen["model_name_or_path"]
+            return [first, {**chosen, "model_name_or_path": base, "adapter_name_or_path": [second]}]
         return [first, {"model_name_or_path": second}]
 
     async def _load(self) -> None:

@@ -1,28 +1,34 @@
-"""Evaluate and predict: let a model answer a dataset, then look at scores and at the answers that miss the most.
+"""Evaluate and predict: let a model answer a dataset, several models the same one, or a benchmark; then look where they fall
+short.
 
-Enters: a Page.  Leaves: predict runs; their scores side by side, their rows worst first.
+Enters: a Page.  Leaves: predict, compare and eval runs; their results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from nicegui import ui
 
 from luthier.runs import Run
-from luthier.webui import jobs
-from luthier.webui.answers import Answer, read_answers
+from luthier.webui import layout, results
+from luthier.webui.datapicker import DataPicker
+from luthier.webui.fields import Field, Suggested
 from luthier.webui.formpage import FormPage
 from luthier.webui.liverun import LiveRun
+from luthier.webui.models import trained
 from luthier.webui.page import Page
-from luthier.webui.parts import button, card, empty, plain_table, text_block
+from luthier.webui.parts import card, empty, text_block
 
-SHOWN = 20
-PROMPT_SHOWN = 600
-MOST_COMPARED = 4
+SECTIONS = {"predict": ("ask", "answer"), "compare": ("ask", "rivals", "answer"), "eval": ("questions",)}
+"""What is done -> which cards it needs. The names are the verbs of the command line."""
+
+FEWEST = 2
+"""Models of a comparison."""
 
 
 async def build(page: Page) -> None:
@@ -30,37 +36,105 @@ async def build(page: Page) -> None:
     EvaluatePage(page)
 
 
+class Rivals(Suggested):
+    """Which models answer: the base, those trained here, any other by its name."""
+
+    def suggestions(self) -> dict[str, str]:
+        """base, then every trained model and adapter."""
+        whole = {folder: facts["name"] for folder, facts in trained().items() if facts["step"] is None}
+        return {"base": self.page.t("evaluate.base"), **whole}
+
+
+class Task(Suggested):
+    """Which benchmark."""
+
+    def suggestions(self) -> dict[str, str]:
+        """Those that luthier eval knows."""
+        return {"mmlu_test": "MMLU", "ceval_validation": "C-Eval", "cmmlu_test": "CMMLU"}
+
+
 class EvaluatePage(FormPage):
-    """The form to the left, the run and its results to the right and below."""
+    """The form to the left, the run to the right, the results below. verb: predict, compare or eval (a benchmark)."""
 
     name = "evaluate"
-    verb = "predict"
     always = {"stage": "sft"}
+    pickers: Mapping[str, type[Field]] = {"dataset": DataPicker, "models": Rivals, "task": Task}
 
     def __init__(self, page: Page):
+        self.verb = page.store.get("evaluate.verb", "predict")
         super().__init__(page)
-        self.count = SHOWN
         self.head()
+        words = {verb: page.t(f"evaluate.{verb}") for verb in SECTIONS}
+        ui.toggle(words, value=self.verb, on_change=lambda event: self._turn(event.value)).props(
+            f'no-caps unelevated padding="4px 16px" aria-label="{escape(page.t("evaluate.what"))}" data-test="what"'
+        )
         with ui.element("div").classes("two"):
             with ui.element("div").classes("col-24"):
                 self.draw_sections()
                 self.draw_folds()
             with ui.element("div").classes("bench"):
-                with card(page.t("evaluate.predict")):
+                with card(page.t("start.title")):
+                    self.what = text_block("", "muted")
                     self.draw_start(page.t("evaluate.start"))
                 with card():
                     self.live = ui.element("div")
         with card(page.t("evaluate.results")):
             self.results = ui.element("div").classes("col-16")
         self.form.on_change(self.follow)
+        self._turn(self.verb)
+
+    def _turn(self, verb: str) -> None:
+        """Do this from now on."""
+        self.verb = self.page.store["evaluate.verb"] = verb
+        self.needed = ("task",) if verb == "eval" else ("dataset",)
+        for name, shown in self.cards.items():
+            shown.set_visibility(name in SECTIONS[verb])
+        self.what.set_content(escape(self.page.t(f"evaluate.{verb}.hint")))
+        self.output.props(f'placeholder="{escape(self.fresh_folder(), quote=True)}"')
         self.follow(set())
         self.show_run(self.last_run())
         self._choose()
 
+    # ---- settings ----
+
+    def settings(self) -> dict[str, Any]:
+        """Without the keys of what is not done."""
+        sections = layout.sections(self.name)
+        mine = {key for name in SECTIONS[self.verb] for key in sections[name]}
+        foreign = {key for keys in sections.values() for key in keys} - mine
+        return {key: value for key, value in super().settings().items() if key not in foreign}
+
+    def problems(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """Also what only the started command would say."""
+        found = super().problems(settings)
+        models = settings.get("models") or []
+        if self.verb == "compare" and len(set(models)) < max(FEWEST, len(models)):
+            found.setdefault("models", self.page.t("evaluate.two_models"))
+        task = str(settings.get("task") or "").partition("_")[0]
+        folder = Path(str(settings.get("task_dir") or "evaluation")).expanduser() / task
+        if self.verb == "eval" and task and not folder.is_dir():
+            found.setdefault("task_dir", self.page.t("evaluate.no_task", folder=str(folder)))
+        return found
+
+    def job_settings(self) -> dict[str, Any]:
+        """A benchmark writes into a folder of its own."""
+        settings = super().job_settings()
+        if self.verb == "eval":
+            settings["save_dir"] = str(Path(settings["output_dir"]) / Run.benchmark.name)
+        return settings
+
     def fresh_folder(self) -> str:
-        """saves/predict/model-time"""
+        """saves/verb/model-time"""
         names = self.page.model.get("adapter_name_or_path") or [self.page.model.get("model_name_or_path") or "starter"]
-        return f"saves/predict/{Path(names[-1]).name}-{datetime.now():%Y-%m-%d-%H%M%S}"
+        return f"saves/{self.verb}/{Path(names[-1]).name}-{datetime.now():%Y-%m-%d-%H%M%S}"
+
+    def show_relevant(self) -> None:
+        """A benchmark generates nothing."""
+        super().show_relevant()
+        for name in ("generation", "samples") if self.verb == "eval" else ():
+            self.folds[name].set_visibility(False)
+
+    # ---- the run and its results ----
 
     def show_run(self, run: Run | None) -> None:
         """Its progress and log; its results when it is done."""
@@ -71,98 +145,29 @@ class EvaluatePage(FormPage):
             else:
                 LiveRun(self.page, run, on_state=lambda state: self._choose() if state == "finished" else None)
 
-    # ---- results ----
-
     def _choose(self) -> None:
         """Which runs are looked at: the newest, and others beside it."""
-        t = self.page.t
-        runs = {str(run.folder): run for run, _ in jobs.listed() if run.read_results("predict")}
+        t, verb = self.page.t, self.verb
+        runs = results.finished(verb)
         self.results.clear()
         with self.results:
             if not runs:
                 empty(self.page, "evaluate.none", "evaluate.none.hint")
                 return
+            several = verb != "compare"
+            first = next(iter(runs))
             words = {folder: run.folder.name for folder, run in runs.items()}
-            chosen = ui.select(words, value=[next(iter(runs))], multiple=True)
-            chosen.props(f'outlined dense use-chips options-dense label="{escape(t("evaluate.choose"))}" data-test="results"')
-            chosen.classes("wide")
+            chosen = ui.select(words, value=[first] if several else first, multiple=several).classes("wide")
+            chosen.props(f'outlined dense options-dense label="{escape(t("evaluate.choose"))}" data-test="results"')
+            chosen.props("use-chips" if several else "")
             place = ui.element("div").classes("col-16")
-        chosen.on_value_change(lambda event: self._show([runs[name] for name in event.value[:MOST_COMPARED]], place))
-        self._show([next(iter(runs.values()))], place)
-
-    def _show(self, runs: Sequence[Run], place: ui.element) -> None:
-        t = self.page.t
-        self.count = SHOWN
-        place.clear()
-        if not runs:
-            return
-        answers = [read_answers(run.predictions_file) for run in runs]
-        with place:
-            text_block(t("evaluate.scores"), tag="h3")
-            ui.html(_scores(self.page, runs), sanitize=False).classes("scroll-x").props('data-test="scores"')
-            with ui.element("div").classes("row-8 apart"):
-                text_block(t("evaluate.rows"), tag="h3")
-                search = ui.input(placeholder=t("evaluate.filter")).props(
-                    f'outlined dense debounce=250 clearable aria-label="{t("evaluate.filter")}"'
-                )
-            rows = ui.html("", sanitize=False).props('data-test="answers"')
-            more = button(t("evaluate.more"), kind="quiet")
 
         def draw() -> None:
-            found = _filtered(answers, search.value or "")
-            shown = found[: self.count]
-            says = t("evaluate.shown", shown=len(shown), count=f"{len(found):,}")
-            html = "".join(_pair(self.page, runs, rows_of_one) for rows_of_one in shown)
-            rows.set_content(f'<div class="small muted">{escape(says)}</div>{html}')
-            more.set_visibility(len(shown) < len(found))
+            place.clear()
+            folders = (chosen.value if several else [chosen.value])[: results.MOST_SHOWN]
+            if folders:
+                with place:
+                    results.show(self.page, verb, [runs[folder] for folder in folders])
 
-        def further() -> None:
-            self.count += SHOWN
-            draw()
-
-        search.on_value_change(draw)
-        more.on_click(further)
+        chosen.on_value_change(draw)
         draw()
-
-
-def _scores(page: Page, runs: Sequence[Run]) -> str:
-    results = [run.read_results("predict") for run in runs]
-    names = list(dict.fromkeys(name for one in results for name in one))
-    rows = [
-        [
-            name.removeprefix("predict_"),
-            *(f"{one[name]:,.4g}" if isinstance(one.get(name), int | float) else "–" for one in results),
-        ]
-        for name in names
-    ]
-    heads = [page.t("evaluate.score"), *(run.folder.name for run in runs)]
-    return f'<div class="fit">{plain_table(heads, rows, numeric=range(1, len(heads)))}</div>'
-
-
-def _filtered(answers: Sequence[Sequence[Answer]], text: str) -> list[list[Answer]]:
-    """Rows of the first run, worst first, each with those of the other runs that ask the same."""
-    others = [{(one.prompt, one.reference): one for one in rows} for rows in answers[1:]]
-    word = text.casefold()
-    found = []
-    for one in answers[0]:
-        if word and word not in f"{one.prompt}\n{one.answer}\n{one.reference}".casefold():
-            continue
-        found.append([one, *(rows[key] for rows in others if (key := (one.prompt, one.reference)) in rows)])
-    return found
-
-
-def _pair(page: Page, runs: Sequence[Run], answers: Sequence[Answer]) -> str:
-    """One question: reference and answers side by side, everything escaped."""
-    t, first = page.t, answers[0]
-    prompt = first.prompt if len(first.prompt) <= PROMPT_SHOWN else f"… {first.prompt[-PROMPT_SHOWN:]}"
-    parts = [f'<div class="ask muted small break" style="white-space:pre-wrap">{escape(prompt)}</div>']
-    parts.append(_said(t("evaluate.reference"), "", first.reference, ""))
-    for run, answer in zip(runs, answers):
-        name = f"{t('evaluate.answer')} · {run.folder.name}" if len(runs) > 1 else t("evaluate.answer")
-        parts.append(_said(name, t("evaluate.likeness", score=f"{answer.likeness:.0f}"), answer.answer, "ours"))
-    return f'<div class="pair">{"".join(parts)}</div>'
-
-
-def _said(name: str, note: str, text: str, look: str) -> str:
-    head = f'<div class="small muted row-8 apart"><span>{escape(name)}</span><span>{escape(note)}</span></div>'
-    return f'<div class="col-4">{head}<div class="said {look}">{escape(text)}</div></div>'

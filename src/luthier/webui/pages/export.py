@@ -5,6 +5,9 @@ Enters: a Page.  Leaves: export runs (a run folder with the log, an export_dir w
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from html import escape
@@ -19,6 +22,7 @@ from luthier.webui.formpage import FormPage
 from luthier.webui.liverun import LiveRun
 from luthier.webui.page import Page
 from luthier.webui.parts import card, code_block, empty, text_block
+from luthier.workflows.keep import RECORD
 
 
 async def build(page: Page) -> None:
@@ -84,21 +88,52 @@ class ExportPage(FormPage):
 
     def _show_use(self, run: Run) -> None:
         settings = run.saved_config()
+        folder = Path(str(settings["export_dir"])).expanduser()
         with self.use:
+            text_block(self.page.t("export.proof"), tag="h3")
+            ui.html(_proof(self.page, folder), sanitize=False).props('data-test="proof"')
             text_block(self.page.t("export.use"), tag="h3")
             code_block(self.page, commands(settings), "use")
 
 
+def _proof(page: Page, folder: Path) -> str:
+    """What was measured when the export was loaded again, in words and numbers."""
+    t, proof = page.t, proof_of(folder)
+    if not proof:
+        return f'<div class="note">{escape(t("export.no_proof"))}</div>'
+    tiles = [
+        ("export.same_token", f"{100 * proof['same_likeliest_token']:.1f} %"),
+        ("export.logits", f"{proof['max_logit_difference']:.2g}"),
+        ("export.logps", f"{proof['max_relative_logp_difference']:.2g}"),
+    ]
+    cells = "".join(f'<div class="tile"><span>{escape(t(key))}</span><b>{text}</b></div>' for key, text in tiles)
+    return (
+        f'<div class="col-8"><div class="tiles">{cells}</div><p class="small muted">{escape(t("export.proof.hint"))}</p></div>'
+    )
+
+
+def proof_of(folder: Path) -> dict[str, float]:
+    """The measured differences that an export carries; {} where nobody asked for them, or the folder is gone."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return dict(record.get("exported", {}).get("proof") or {})
+
+
 def commands(settings: Mapping[str, Any]) -> str:
-    """The lines that run the export in the tool it was made for."""
+    """The lines that run the export in the tools it was made for."""
     folder = Path(str(settings["export_dir"])).expanduser()
-    shown = shown_path(folder.resolve())
-    form = settings.get("export_format") or "safetensors"
+    shown = shlex.quote(shown_path(folder.resolve()))
     ggufs = sorted(folder.glob("*.gguf"))
-    if form == "gguf" or ggufs:
-        file = shown_path(ggufs[0].resolve()) if ggufs else f"{shown}/model.gguf"
-        lines = [f"llama-cli -m {file} -cnv", f"llama-server -m {file} --port 8080"]
-        if (folder / "Modelfile").is_file():
-            lines.append(f"ollama create my-model -f {shown}/Modelfile && ollama run my-model")
-        return "\n".join(lines)
-    return f"luthier chat --model_name_or_path {shown}\nvllm serve {shown}\npython -m sglang.launch_server --model-path {shown}"
+    if not ggufs:
+        lines = [f"luthier chat --model_name_or_path {shown}", f"vllm serve {shown}"]
+        return "\n".join([*lines, f"python -m sglang.launch_server --model-path {shown}"])
+    file = shlex.quote(shown_path(ggufs[0].resolve()))
+    if settings.get("export_format") == "gguf_lora":
+        return f"llama-cli -m BASE.gguf --lora {file} -cnv\nllama-server -m BASE.gguf --lora {file} --port 8080"
+    lines = [f"llama-cli -m {file} -cnv", f"llama-server -m {file} --port 8080"]
+    if (folder / "Modelfile").is_file():
+        name = re.sub(r"[^a-z0-9._-]+", "-", folder.name.lower())
+        lines += [f"ollama create {name} -f {shown}/Modelfile", f"ollama run {name}"]
+    return "\n".join(lines)
