@@ -71,6 +71,15 @@ def test_what_does_not_fit_goes_its_own_way():
     assert not fits(heard)
 
 
+def test_mixed_precision_goes_its_own_way():
+    runner = Runner(lively(make_tiny("qwen3")))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        runner.enter()
+        runner.make_cache()
+        assert runner._direct is None
+        runner.leave()
+
+
 def test_a_model_that_computes_something_else_is_found_out(monkeypatch):
     model = lively(make_tiny("qwen3"))
     layer = model.model.layers[0].mlp

@@ -108,7 +108,10 @@ class Runner:
         return None
 
     def _fits_direct(self) -> bool:
-        """Whether the base model alone makes the logits (no prompt learned before it), in layers that the direct way knows."""
+        """Whether the base model alone makes the logits (no prompt learned before it), in layers that the direct way knows, and
+        in one precision (autocast chooses one for each operation)."""
+        if torch.is_autocast_enabled(self.device.type):
+            return False
         adapted = getattr(self.model, "active_peft_config", None)
         alone = self.model is self.inner or (adapted is not None and not adapted.is_prompt_learning)
         return alone and fits(self.inner)

@@ -132,6 +132,7 @@ def load_answerer(
 
     from luthier.adapters import ADAPTERS
     from luthier.engines.hf import HFEngine
+    from luthier.models.layout import lay_out_for_answers
     from luthier.models.load import load_config_of_model, load_model
     from luthier.runtime.device import pick_device
     from luthier.runtime.precision import inference_precision
@@ -147,6 +148,7 @@ def load_answerer(
         net = adapter.attach(net, trainable=False)
         if not keep_adapter and precision.param_dtype == torch.float32:
             net, adapter = adapter.merge(net), None
+    lay_out_for_answers(net)
     names = [config.model_name_or_path, *(config.adapter_name_or_path or [])]
     return Answerer(
         config=config,
