@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def serve_with(config: Config) -> int:
         command = COMMANDS[engine](config, write_template(config, Path(folder)))
         shown = ["***" if previous == "--api-key" else word for previous, word in zip(["", *command], command)]
         log.info("%s", " ".join(shown))
-        return subprocess.run(command, check=False).returncode
+        return subprocess.run(command, check=False, env=_environment(config)).returncode
 
 
 def write_template(config: Config, folder: Path) -> Path | None:
@@ -53,7 +54,7 @@ def write_template(config: Config, folder: Path) -> Path | None:
 def vllm_command(config: Config, template: Path | None) -> list[str]:
     """The command line of vLLM's own OpenAI server."""
     adapters = _adapters(config)
-    words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *_common(config, "--model", "--served-model-name")]
+    words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *_common(config, "--model")]
     words += ["--max-model-len", str(config.vllm_maxlen), "--gpu-memory-utilization", str(config.vllm_gpu_util)]
     words += ["--max-num-seqs", str(config.max_concurrent)]
     words += ["--dtype", config.infer_dtype] if config.infer_dtype != "auto" else []
@@ -61,7 +62,7 @@ def vllm_command(config: Config, template: Path | None) -> list[str]:
     words += ["--trust-remote-code"] if config.trust_remote_code else []
     words += ["--chat-template", str(template)] if template else []
     if adapters:
-        words += ["--enable-lora", "--max-lora-rank", str(config.vllm_max_lora_rank), "--lora-modules"]
+        words += ["--enable-lora", "--max-lora-rank", str(_lora_rank(config, adapters.values())), "--lora-modules"]
         words += [f"{name}={path}" for name, path in adapters.items()]
     return words + _further(config.vllm_config, "vllm_config")
 
@@ -69,7 +70,8 @@ def vllm_command(config: Config, template: Path | None) -> list[str]:
 def sglang_command(config: Config, template: Path | None) -> list[str]:
     """The command line of SGLang's own OpenAI server."""
     adapters = _adapters(config)
-    words = [sys.executable, "-m", "sglang.launch_server", *_common(config, "--model-path", "--served-model-name")]
+    words = [sys.executable, "-m", "sglang.launch_server", *_common(config, "--model-path")]
+    words += ["--api-key", key] if (key := config.secret("api_key")) else []
     words += ["--context-length", str(config.sglang_maxlen), "--mem-fraction-static", str(config.sglang_mem_fraction)]
     words += ["--max-running-requests", str(config.max_concurrent), "--tp-size", str(_num_gpus(config.sglang_tp_size))]
     words += ["--dtype", config.infer_dtype] if config.infer_dtype != "auto" else []
@@ -84,12 +86,28 @@ def sglang_command(config: Config, template: Path | None) -> list[str]:
 COMMANDS: Mapping[str, Callable[[Config, Path | None], list[str]]] = {"vllm": vllm_command, "sglang": sglang_command}
 
 
-def _common(config: Config, model: str, name: str) -> list[str]:
-    folder = resolve_model(config.model_name_or_path or "", config)
-    names = [Path(config.model_name_or_path or "").name, *(() if config.adapter_name_or_path else config.api_model_name or ())]
-    words = [model, str(folder), name, *names, "--host", config.api_host, "--port", str(config.api_port)]
+def _common(config: Config, model: str) -> list[str]:
+    folder, names = resolve_model(config.model_name_or_path or "", config), [Path(config.model_name_or_path or "").name]
+    if config.api_model_name and not config.adapter_name_or_path:
+        # SGLang takes one name, vLLM several
+        names = [*names, *config.api_model_name] if config.infer_backend == "vllm" else config.api_model_name[:1]
+    return [model, str(folder), "--served-model-name", *names, "--host", config.api_host, "--port", str(config.api_port)]
+
+
+def _environment(config: Config) -> dict[str, str]:
+    """vLLM reads its key from here, where no list of processes shows it; SGLang has only a flag."""
     key = config.secret("api_key")
-    return [*words, "--api-key", key] if key else words
+    return {**os.environ, "VLLM_API_KEY": key} if key and config.infer_backend == "vllm" else dict(os.environ)
+
+
+def _lora_rank(config: Config, folders: Iterable[Path]) -> int:
+    """The least rank that vLLM has kernels for and that holds every adapter; vllm_max_lora_rank where that is more."""
+    ranks = [json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("r", 1) for folder in folders]
+    wanted = max(config.vllm_max_lora_rank, *ranks)
+    return next((rank for rank in VLLM_RANKS if rank >= wanted), wanted)
+
+
+VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def _adapters(config: Config) -> dict[str, Path]:
