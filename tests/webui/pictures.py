@@ -28,6 +28,8 @@ PAGES = {"train": "/", "runs": "/runs", "evaluate": "/evaluate", "chat": "/chat"
 
 def main(folder: Path, place: Path) -> None:
     """Make the runs once (place keeps them), then one reader for each language and look; pictures that are there stay."""
+    from tests.webui.pictures_documents import take_documents
+
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as driver:
         board = make_board(place)
@@ -44,6 +46,7 @@ def main(folder: Path, place: Path) -> None:
             choose(phone, "dataset", "identity_mine")
             phone.wait_for_timeout(6000)
             phone.screenshot(path=folder / "phone-zh-light.png")
+            take_documents(chromium, board, folder)
         finally:
             chromium.close()
             board.kill()

@@ -147,6 +147,8 @@ class OneProject:
         self.page = page
         self.desk = Desk(page, folder)
         self.desk.show = self.show
+        self.shown: Any = None
+        self.where: dict[str, Any] = {}
 
     async def draw(self) -> None:
         t = self.page.t
@@ -177,19 +179,21 @@ class OneProject:
 
     async def redraw(self) -> None:
         """What is shown, after a job ended."""
-        await self._draw_tab(self.tabs.value, quietly=True)
+        if isinstance(self.shown, RecipeForm):
+            await self.shown.after_job()
+        else:
+            await self._draw_tab(self.tabs.value)
 
     async def _chosen(self, event: Any) -> None:
         self.page.store[TAB] = event.value
         await self._draw_tab(event.value)
 
-    async def _draw_tab(self, name: str, *, quietly: bool = False) -> None:
-        where, self.where = getattr(self, "where", {}), {}
-        if quietly and name == "recipe":
-            return  # nobody's typing is thrown away
+    async def _draw_tab(self, name: str) -> None:
+        where, self.where = self.where, {}
+        self.shown = TABS[name](self.desk, **where)
         self.place.clear()
         with self.place:
             try:
-                await TABS[name](self.desk, **where).draw()
+                await self.shown.draw()
             except LuthierError as error:
                 text_block(self.page.explain(error), "note bad")

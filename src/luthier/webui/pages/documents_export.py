@@ -199,9 +199,11 @@ class Export:
 
 def is_registered(folder: Path, name: str, version: Path) -> bool:
     """Whether name in folder/dataset_info.json is this version."""
+    if not (folder / INFO_FILE).is_file():
+        return False
     try:
         entry = read_info(folder / INFO_FILE).get(name)
-    except LuthierError:
+    except LuthierError:  # the file is broken: the Data page says so
         return False
     return entry is not None and (folder / str(entry.get("file_name", ""))).resolve().is_relative_to(version.resolve())
 

@@ -208,7 +208,8 @@ class RecipeForm:
                 with ui.element("div").classes("row-8"):
                     count = self.form.get(("budget", "pilot")) or UNITS
                     button(t("recipe.pilot.start", count=count), self._pilot, drawing="play").props('data-test="pilot"')
-                await self._estimate()
+                self.estimate_place = ui.element("div").classes("col-8")
+                await self.after_job()
             with card(t("recipe.judge"), t("recipe.judge.hint")), ui.element("div").classes("fields"):
                 self._switch(("judge", "enabled"))
                 self._line(("judge", "model"))
@@ -246,14 +247,14 @@ class RecipeForm:
         except LuthierError as error:
             self.page.complain(error)
             return
-        self.waiting = ui.timer(1.0, self._wait_for_pilot)
         await self.desk.look_again()
 
-    async def _wait_for_pilot(self) -> None:
-        work = await self.desk.ask(documentjobs.work_of)
-        if work["state"] not in documentjobs.BUSY:
-            self.waiting.cancel()
-            await self._draw_model()
+    async def after_job(self) -> None:
+        """What a pilot found; what somebody is typing stays."""
+        if self.form.get(("ask", "generator")) == "model":
+            self.estimate_place.clear()
+            with self.estimate_place:
+                await self._estimate()
 
     async def _estimate(self) -> None:
         """What the last pilot found, and some of its rows."""

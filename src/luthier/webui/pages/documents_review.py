@@ -81,9 +81,9 @@ class Review:
         t = self.page.t
         if is_gone(self.place):
             return
-        self.place.clear()
         if not self.rows:
             self.status.set_content("")
+            self.place.clear()
             with self.place:
                 empty(self.page, "docs.queue_empty", "docs.queue_empty.hint")
             return
@@ -104,6 +104,9 @@ class Review:
         spans = [(quote["start"], quote["end"]) for quote in found["quotes"]]
         inside = [span for span in spans if start <= span[0] < row["end"]]
         first = start if any(left < row["start"] for left, _ in inside) else row["start"]
+        quoted = min((left for left, _ in inside), default=row["start"])
+        page = "SELECT page FROM page WHERE doc=? AND start<=? ORDER BY start DESC LIMIT 1"
+        found["page"] = project.store.value(page, row["doc"], quoted)  # where the proof stands, not where its chunk begins
         kind = project.store.one("SELECT id, kind, sha256, name FROM document WHERE id=?", row["doc"])
         return found, marked(text, first, row["end"], spans), dict(kind)  # type: ignore[arg-type]
 

@@ -58,10 +58,9 @@ class Text:
         await self._choose(self.row["id"], self.at)
 
     async def _choose(self, id: str, at: int | None = None) -> None:
-        self.row = self.rows[id]
+        found = await self.desk.ask(lambda project: windows(project, id))
+        self.row, self.windows, self.number = self.rows[id], found, 0
         self.page.store["documents.document"] = id
-        self.windows = await self.desk.ask(lambda project: windows(project, id))
-        self.number = 0
         if at is not None:
             self.number = max((n for n, one in enumerate(self.windows) if one.start <= at), default=0)
         await self._show()
