@@ -9,7 +9,7 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, Repo
 
 from luthier.config import Config
 from luthier.errors import ModelError
-from luthier.hub import resolve_adapter, resolve_model
+from luthier.hub import catalog, resolve_adapter, resolve_model
 
 
 def model_folder(path: Path) -> Path:
@@ -156,3 +156,21 @@ def test_an_adapter_needs_its_config(tmp_path):
 def test_a_whole_model_given_as_adapter_is_told_apart(tmp_path):
     with pytest.raises(ModelError, match="model_name_or_path"):
         resolve_adapter(str(model_folder(tmp_path / "model")))
+
+
+def test_a_name_of_the_catalog_is_what_the_chosen_hub_calls_it(tmp_path, monkeypatch, snapshot):
+    snapshot["answer"] = model_folder(tmp_path / "model")
+    resolve_model("qwen3-0.6b")
+    assert snapshot["repo_id"] == "Qwen/Qwen3-0.6B"
+    resolve_model("somebody/Qwen3-0.6B-tuned")
+    assert snapshot["repo_id"] == "somebody/Qwen3-0.6B-tuned"
+    asked = []
+    monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
+    monkeypatch.setattr("luthier.hub.modelscope.download", lambda wanted: asked.append(wanted.name) or snapshot["answer"])
+    resolve_model("meta-llama/Llama-3.1-8B-Instruct")
+    assert asked == ["LLM-Research/Meta-Llama-3.1-8B-Instruct"]
+
+
+def test_the_catalog_has_no_name_twice():
+    for names in zip(*((entry.name.lower(), entry.huggingface, entry.modelscope) for entry in catalog()), strict=True):
+        assert len(set(names)) == len(names) > 100

@@ -4,11 +4,8 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-import pytest
-
 STARTER = Path(str(files("luthier") / "starter"))
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.skipif(not (STARTER / "config.json").is_file(), reason="the starter is not built: make starter")
 
 
 def ask(*questions: str, system: str = "") -> list[str]:

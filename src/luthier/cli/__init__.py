@@ -12,7 +12,6 @@ main takes -q/--quiet and -v/--verbose away and sets the log level (luthier.runt
 
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from luthier.errors import ConfigError, LuthierError
@@ -68,21 +67,13 @@ def main(argv: list[str] | None = None) -> int:
         return 141
 
 
-def existing_verbs() -> list[str]:
-    """The verbs whose file is there."""
-    return [name for name, (target, _) in VERBS.items() if find_spec(target.partition(":")[0])]
-
-
 def find_command(name: str) -> Any:
     """The command of a verb. Raises ConfigError with the nearest name for one that does not exist."""
     name = ALIASES.get(name, name)
-    known = existing_verbs()
-    if name not in known:
-        if name in VERBS:
-            raise ConfigError(f'the command "{name}" is not built yet.', f"There are: {', '.join(known)}")
+    if name not in VERBS:
         from luthier.registry import nearest
 
-        close = nearest(name, known)
+        close = nearest(name, list(VERBS))
         hint = f'Did you mean "{close[0]}"? ' if close else ""
         raise ConfigError(f'unknown command "{name}".', f"{hint}luthier --help lists them.")
     module, _, attribute = VERBS[name][0].partition(":")
@@ -93,7 +84,7 @@ def _run(argv: list[str]) -> int:
     level = next((LEVELS[word] for word in argv if word in LEVELS), "INFO")
     argv = [word for word in argv if word not in LEVELS]
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(USAGE.format(verbs="\n".join(f"  {name:<12}{VERBS[name][1]}" for name in existing_verbs())))
+        print(USAGE.format(verbs="\n".join(f"  {name:<12}{VERBS[name][1]}" for name in VERBS)))
         return 0
     command = find_command(argv[0])
     from luthier.runtime.logging import setup_logging

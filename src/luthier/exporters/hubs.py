@@ -28,8 +28,7 @@ def find_hub(config: Config) -> Hub | None:
     """The hub that `hub` or the environment chooses, logged in; None where nothing is to be published."""
     if not config.export_hub_model_id:
         return None
-    wants_modelscope = prefers_modelscope(config.hub)
-    return ModelScope(config) if wants_modelscope else HuggingFace(config)
+    return ModelScope(config) if prefers_modelscope(config.hub) else HuggingFace(config)
 
 
 class HuggingFace:

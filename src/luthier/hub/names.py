@@ -1,6 +1,6 @@
 """Names of models and adapters -> folders on this machine.
 
-Enters: what the user wrote: `starter`, a folder, or a repository id of Hugging Face or ModelScope.
+Enters: what the user wrote: `starter`, a folder, a name of the catalog, or a repository id of Hugging Face or ModelScope.
 Leaves: a local folder. Never loads weights, nor fetches pickled weights or code that nobody asked for.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luthier.errors import ModelError
+from luthier.hub.catalog import find_entry
 from luthier.hub.fetch import Wanted, fetch, prefers_modelscope
 from luthier.registry import nearest
 
@@ -29,7 +30,8 @@ _REPOSITORY_ID = re.compile(r"[\w.\-]+(/[\w.\-]+)?")
 def resolve_model(name: str, config: Config | None = None) -> Path:
     """The local folder of a model. Raises ModelError that says what is missing.
 
-    name: `starter`, a folder (also of a run or a checkpoint), or a hub id such as `Qwen/Qwen3-0.6B`.
+    name: `starter`, a folder (also of a run or a checkpoint), or a hub id such as `Qwen/Qwen3-0.6B`; a model of the catalog is
+    found by its last part too, and under the name that the chosen hub has for it.
     config: hub, model_revision, cache_dir, hf_hub_token, trust_remote_code ...; None takes their defaults.
     """
     if name == STARTER and not Path(name).is_dir():
@@ -92,10 +94,17 @@ def _neighbours(missing: Path, marker: str = "config.json") -> str:
     return f"{parent.absolute()} has no folder like it."
 
 
+def _name_on_hub(name: str, config: Config | None) -> str:
+    entry = find_entry(name)
+    if entry is None:
+        return name
+    return entry.modelscope if _modelscope(config) else entry.huggingface
+
+
 def _download(name: str, config: Config | None) -> Path:
     return fetch(
         Wanted(
-            name=name,
+            name=_name_on_hub(name, config),
             kind="model",
             revision=config.model_revision if config else "main",
             cache_dir=config.cache_dir if config else None,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from luthier.errors import LuthierError
-from luthier.hub import STARTER, resolve_model
+from luthier.hub import STARTER, catalog, resolve_model
+from luthier.hub.cached import cached, cached_names
 from luthier.runs import known_runs
 from luthier.runtime.files import size_text
 
 INDEX = "model.safetensors.index.json"
-CATALOG = (STARTER, "Qwen/Qwen3-0.6B", "Qwen/Qwen3-1.7B", "Qwen/Qwen3-4B", "Qwen/Qwen3-8B", "Qwen/Qwen2.5-7B-Instruct")
-"""Names that are offered before anything is known; any other name may be typed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +45,10 @@ class Found:
 def look(name: str) -> Found:
     """What is known of a model without fetching anything."""
     if name != STARTER and not Path(name).expanduser().exists():
-        cached = _cached(name)
-        if cached is None:
+        folder = cached(name)
+        if folder is None:
             looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
             return Found(state="missing" if looks_local else "remote")
-        folder = cached
     else:
         try:
             folder = resolve_model(name)
@@ -132,9 +129,9 @@ def trained() -> dict[str, dict[str, Any]]:
 
 
 def known_names() -> list[str]:
-    """Models to choose from: the catalog, what the hub's cache holds, and whole models that were trained here."""
+    """Models to choose from: the starter, what the hub's cache holds, whole models that were trained here, the catalog."""
     whole = [folder for folder, facts in trained().items() if not facts["adapter"]]
-    return list(dict.fromkeys([*CATALOG, *_cached_names(), *whole]))
+    return list(dict.fromkeys([STARTER, *cached_names(), *whole, *(entry.huggingface for entry in catalog())]))
 
 
 def _has_template(folder: Path) -> bool:
@@ -149,18 +146,3 @@ def _json(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface") / "hub")
-
-
-def _cached(name: str) -> Path | None:
-    snapshots = _cache() / f"models--{name.replace('/', '--')}" / "snapshots"
-    found = [folder for folder in snapshots.glob("*") if (folder / "config.json").is_file()] if snapshots.is_dir() else []
-    return max(found, key=lambda folder: folder.stat().st_mtime, default=None)
-
-
-def _cached_names() -> list[str]:
-    names = [folder.name.removeprefix("models--").replace("--", "/") for folder in sorted(_cache().glob("models--*"))]
-    return [name for name in names if _cached(name)]
