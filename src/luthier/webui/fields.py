@@ -183,6 +183,12 @@ class Field:
         return show_value(value, "en") if isinstance(value, bool | float) else str(value)
 
 
+def typed_over(made: ui.select) -> ui.select:
+    """A select that shows its choice as text, marked when it is entered: what is typed then replaces it."""
+    mark = "(event) => setTimeout(() => event.target.select && event.target.select(), 60)"
+    return made.props("fill-input hide-selected").on("focus", js_handler=mark)
+
+
 class Suggested(Field):
     """A field that offers names; any other may be typed."""
 
@@ -199,7 +205,7 @@ class Suggested(Field):
         made = ui.select(words, value=value, multiple=several, with_input=True, new_value_mode="add-unique", clearable=True)
         made.on_value_change(lambda event: self._take([str(name) for name in event.value or []] if several else event.value))
         made.props(f'outlined dense options-dense input-debounce=0 aria-label="{self._aria()}" data-test="{self.key}"')
-        return made.props("use-chips" if several else "fill-input hide-selected").classes("wide")
+        return (made.props("use-chips") if several else typed_over(made)).classes("wide")
 
     def sync(self) -> None:
         """Show what the form holds, also where it is none of the suggestions."""

@@ -15,7 +15,7 @@ from luthier.config.docs import read_docs
 from luthier.errors import LuthierError
 from luthier.hub import prefers_modelscope
 from luthier.templates.family import family_names
-from luthier.webui.fields import Fields
+from luthier.webui.fields import Fields, typed_over
 from luthier.webui.layout import choices_of, is_relevant, model_keys
 from luthier.webui.models import Found, known_names, look, trained
 from luthier.webui.page import Page
@@ -54,9 +54,8 @@ class Bar:
         words = {name: self._model_words(name) for name in names}
         made = ui.select(words, value=value, with_input=True, new_value_mode="add-unique", label=self.page.label("model"))
         made.on_value_change(lambda event: self.form.set("model_name_or_path", _text(event.value)))
-        return made.props("outlined dense stack-label options-dense input-debounce=100 fill-input hide-selected").props(
-            'data-test="model"'
-        )
+        made.props('outlined dense stack-label options-dense input-debounce=100 data-test="model"')
+        return typed_over(made)
 
     def _model_words(self, name: str) -> str:
         facts = self.trained.get(name)
@@ -89,7 +88,7 @@ class Bar:
         made = ui.select(words if value in words else {**words, value: value}, value=value, with_input=True)
         made.on_value_change(lambda event: self.form.set("template", None if event.value in (None, "auto") else event.value))
         label = escape(self.page.label("template"), quote=True)
-        return made.props(f'outlined dense stack-label options-dense label="{label}" fill-input hide-selected')
+        return typed_over(made.props(f'outlined dense stack-label options-dense label="{label}"'))
 
     def _toggle_more(self) -> None:
         visible = not self.more.visible

@@ -7,6 +7,7 @@ Enters: finished runs.  Leaves: elements. Text of models and datasets is escaped
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -18,9 +19,13 @@ from luthier.webui import jobs
 from luthier.webui.answers import Answer, read_answers
 from luthier.webui.page import Page
 from luthier.webui.parts import button, plain_table, text_block
+from luthier.webui.words import figure
 
 SHOWN = 20
 PROMPT_SHOWN = 600
+MARKS = re.compile(r"<\|[^|<>\s]+\|>")
+"""<|im_start|> and the like: the template's, not the asker's."""
+
 MOST_SHOWN = 4
 """Runs beside one another."""
 
@@ -52,7 +57,7 @@ def show(page: Page, what: str, runs: Sequence[Run]) -> None:
 def scores(page: Page, runs: Sequence[Run]) -> None:
     """Every figure of every run."""
     results = [run.read_results("predict") for run in runs]
-    _figures(page, {run.folder.name: one for run, one in zip(runs, results)}, "predict_")
+    _figures(page, {run.folder.name: one for run, one in zip(runs, results)})
 
 
 def marks(page: Page, runs: Sequence[Run]) -> None:
@@ -69,17 +74,16 @@ def benchmark_marks(run: Run) -> dict[str, float]:
     return found
 
 
-def _figures(page: Page, results: Mapping[str, Mapping[str, Any]], prefix: str = "") -> None:
+def _figures(page: Page, results: Mapping[str, Mapping[str, Any]]) -> None:
     names = list(dict.fromkeys(name for one in results.values() for name in one))
-    rows = [[name.removeprefix(prefix), *(_number(one.get(name)) for one in results.values())] for name in names]
+    rows = []
+    for name in names:
+        words = [figure(page.lang, name, one.get(name)) for one in results.values()]
+        rows.append([words[0][0], *(text for _, text in words)])
     heads = [page.t("evaluate.score"), *results]
     text_block(page.t("evaluate.scores"), tag="h3")
     html = plain_table(heads, rows, numeric=range(1, len(heads)))
     ui.html(f'<div class="fit">{html}</div>', sanitize=False).classes("scroll-x").props('data-test="scores"')
-
-
-def _number(value: Any) -> str:
-    return f"{value:,.4g}" if isinstance(value, int | float) else "–"
 
 
 # ---- comparison ----
@@ -149,7 +153,8 @@ def _pair(page: Page, names: Sequence[str], row: Sequence[Answer | None]) -> str
     """One question: reference and answers side by side, everything escaped."""
     t, first = page.t, row[0]
     assert first is not None
-    prompt = first.prompt if len(first.prompt) <= PROMPT_SHOWN else f"… {first.prompt[-PROMPT_SHOWN:]}"
+    prompt = MARKS.sub("", first.prompt).strip()
+    prompt = prompt if len(prompt) <= PROMPT_SHOWN else f"… {prompt[-PROMPT_SHOWN:]}"
     parts = [f'<div class="ask muted small break">{escape(prompt)}</div>']
     parts.append(_said(t("evaluate.reference"), "", first.reference, ""))
     for name, answer in zip(names, row):

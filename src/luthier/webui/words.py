@@ -11,6 +11,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from luthier.runtime.files import size_text
+from luthier.runtime.progress import duration
+
 LANGUAGES = ("zh", "en")
 
 
@@ -41,6 +44,20 @@ def choice(lang: str, key: str, value: Any) -> str:
     """What one value of a key is called: `sft` -> `SFT · conversations`; values without words are shown as they are."""
     words = locale(lang).get(f"choice.{key}.{value}")
     return words if words else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def figure(lang: str, name: str, value: Any) -> tuple[str, str]:
+    """A figure of a results file as (what it is called, what it says): bytes and seconds in units that people read."""
+    bare = re.sub(r"^(train|eval|predict)_", "", name)
+    words = locale(lang)
+    shown = words.get(f"figure.{name}") or words.get(f"figure.{bare}") or bare
+    if not isinstance(value, int | float):
+        return shown, "–" if value is None else str(value)
+    if name.endswith("_bytes"):
+        return shown, size_text(int(value))
+    if name.endswith("_runtime"):
+        return shown, duration(value)
+    return shown, f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
 def translate(lang: str, message: str) -> str:

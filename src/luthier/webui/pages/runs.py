@@ -26,6 +26,7 @@ from luthier.webui.liverun import SMOOTHING, LiveRun
 from luthier.webui.page import Page
 from luthier.webui.parts import STATE_LOOKS, button, card, confirm, empty, is_gone, plain_table, text_block
 from luthier.webui.settingsfile import fill
+from luthier.webui.words import figure
 
 LIST_S = 3.0
 COMPARED = ("loss", "eval_loss", "learning_rate", "grad_norm")
@@ -248,13 +249,14 @@ COLUMNS = {
 def _row(page: Page, run: Run, status: Mapping[str, Any]) -> dict[str, Any]:
     """One line of the table, as plain values."""
     state = str(status.get("state"))
-    what = " ".join(str(status[key]) for key in ("stage", "finetuning_type") if status.get(key))
+    method = page.choice("finetuning_type", status.get("finetuning_type") or "lora")
+    what = f"{str(status.get('stage') or 'sft').upper()} · {method}"
     return {
         "folder": str(run.folder),
         "name": str(status.get("name") or run.folder.name),
         "state": page.t(f"state.{state}"),
         "look": STATE_LOOKS.get(state, ""),
-        "what": what if run.kind == "train" else run.kind,
+        "what": what if run.kind == "train" else page.t(f"kind.{run.kind}"),
         "model": Path(str(status.get("model_name_or_path") or "–")).name,
         "data": ", ".join(Path(name).name for name in status.get("dataset") or []),
         "step": f"{status['step']:,} / {status['total_steps']:,}" if status.get("step") and status.get("total_steps") else "–",
@@ -280,8 +282,7 @@ def _settings(run: Run) -> dict[str, Any]:
 
 
 def _results(page: Page, run: Run) -> str:
-    results = run.read_results()
-    rows = [[key, f"{value:,.6g}" if isinstance(value, float) else str(value)] for key, value in results.items()]
+    rows = [list(figure(page.lang, name, value)) for name, value in run.read_results().items()]
     return plain_table([page.t("evaluate.score"), ""], rows, numeric=[1]) if rows else '<p class="muted">–</p>'
 
 
