@@ -5,6 +5,8 @@
       metrics.jsonl         one JSON row a log point                trainer_log.jsonl   the same in LLaMA-Factory's fields
       log.txt               everything that was said                stop.request        present: finish the step, save, end
       checkpoints/step-N    what resume needs                       tensorboard/        events
+      samples.jsonl         of grpo and ppo, every logging_steps the best and the worst answer drawn:
+                            {"step": from 1, "prompt": the last message, "completion", "reward"}
       train_results.json    and eval_, predict_, all_results.json   training_loss.png   and training_eval_loss.png, reading.md
       adapter_model.safetensors or model.safetensors, tokenizer, README.md: the trained model, where its users look for it
 
@@ -51,6 +53,7 @@ class Layout:
     log_file = Name("log.txt")
     metrics_file = Name("metrics.jsonl")
     trainer_log_file = Name("trainer_log.jsonl")
+    samples_file = Name("samples.jsonl")
     predictions_file = Name("generated_predictions.jsonl")
     report_page = Name("report.html")
     label_report = Name("classification_report.json")

@@ -16,6 +16,7 @@ from nicegui import ui
 from luthier.errors import LuthierError
 from luthier.runs import Run
 from luthier.webui import jobs, layout
+from luthier.webui.absent import absent
 from luthier.webui.datapicker import DataPicker
 from luthier.webui.fields import Field, Fields, fold
 from luthier.webui.form import check, warnings_of
@@ -207,7 +208,7 @@ class FormPage:
 
     def refuse(self, settings: Mapping[str, Any]) -> bool:
         """Say at the field and on top what keeps a job from starting; False where nothing does."""
-        problems = self.problems(settings)
+        problems = self.problems(settings) or absent(settings, self.page.t)
         problems |= {key: self.page.t("data.choose_first") for key in self.needed if not settings.get(key)}
         if not problems:
             return False

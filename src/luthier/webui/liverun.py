@@ -16,7 +16,7 @@ from nicegui import run as background
 from nicegui import ui
 
 from luthier.errors import LuthierError
-from luthier.runs import LIVE, Run, shown_path
+from luthier.runs import LIVE, Run, read_rows, shown_path
 from luthier.runtime.files import size_text
 from luthier.runtime.progress import duration
 from luthier.webui import jobs
@@ -27,6 +27,8 @@ from luthier.webui.words import translate
 
 FOLLOW_S = 1.5
 LOG_BYTES = 20_000
+SAMPLES_SHOWN = 30
+NOT_DRAWN = ("epoch", "total_steps", "elapsed_s", "tokens_seen")
 SMOOTHING = 0.06
 CHARTS = {
     "loss": ("loss", "eval_loss"),
@@ -64,6 +66,8 @@ class LiveRun:
         t = self.page.t
         with ui.tabs().props("dense align=left inline-label") as tabs:
             curve = ui.tab("curve", t("live.curve"))
+            self.samples_tab = ui.tab("samples", t("live.samples"))
+            self.samples_tab.set_visibility(False)
             ui.tab("log", t("live.log"))
         with ui.tab_panels(tabs, value=curve, animated=False).classes("wide"):
             with ui.tab_panel("curve"):
@@ -73,6 +77,8 @@ class LiveRun:
                     self.which.props(f'aria-label="{escape(t("live.which"))}"').style("min-width: 168px")
                     self.smoothing = ui.switch(t("live.smooth"), value=True, on_change=self._redraw).props("dense")
                 self.chart = ui.echart(self._options()).classes("chart").props('data-test="chart"')
+            with ui.tab_panel("samples"):
+                self.samples = ui.html("", sanitize=False).props('data-test="drawn"')
             with ui.tab_panel("log"):
                 self._log()
 
@@ -99,6 +105,7 @@ class LiveRun:
         if self.chart is not None and status.get("step") != self._drawn:
             self._drawn = status.get("step")
             await self._redraw()
+            await self._show_samples()
         await self._show_log()
         state = str(status.get("state"))
         if state != self.state:
@@ -187,8 +194,17 @@ class LiveRun:
             "requestAnimationFrame(() => e.scrollTop = e.scrollHeight);"
         )
 
+    async def _show_samples(self) -> None:
+        """What the model wrote while it was trained, for stages that let it write."""
+        if not self.run.samples_file.is_file():
+            return
+        rows = await background.io_bound(lambda: list(read_rows(self.run.samples_file))[-SAMPLES_SHOWN:])
+        self.samples_tab.set_visibility(True)
+        self._set(self.samples, "".join(_sample(self.page.t, row) for row in reversed(rows)))
+
     async def _redraw(self, _: Any = None) -> None:
         assert self.chart is not None
+        self._offer()
         options = await background.io_bound(self._options)
         self.chart.options.clear()
         self.chart.options.update(options)
@@ -197,15 +213,28 @@ class LiveRun:
     def _options(self) -> dict[str, Any]:
         t, curves, file = self.page.t, self.page.shared.curves, self.run.metrics_file
         which = self.which.value if self.which is not None else "loss"
-        names = CHARTS[which]
+        names = CHARTS.get(which, (which,))
         weight = SMOOTHING if getattr(self, "smoothing", None) is None or self.smoothing.value else 0.0
         plain = curves.thinned(file, names)
         smoothed = curves.thinned(file, names[:1], smoothing=weight) if weight else {}
         if which == "loss":
             lines = loss_lines(plain, smoothed, {name: t(f"metric.{name}") for name in names})
         else:
-            lines = [Line(name=t(f"metric.{which}"), points=plain.get(which, []))]
-        return line_chart(lines, dark=self.page.dark, x=t("axis.step"), y=t(f"axis.{which}"))
+            lines = [Line(name=self._called(which), points=plain.get(which, []))]
+        y = t(f"axis.{which}") if which in CHARTS else which
+        return line_chart(lines, dark=self.page.dark, x=t("axis.step"), y=y)
+
+    def _called(self, metric: str) -> str:
+        return self.page.t(f"metric.{metric}") if metric in CHARTS else metric
+
+    def _offer(self) -> None:
+        """Every number that this stage logs (rewards, KL ...) can be drawn."""
+        assert self.which is not None
+        columns = self.page.shared.curves.read(self.run.metrics_file)
+        drawn = {name for names in CHARTS.values() for name in names}
+        names = [*CHARTS, *(name for name in sorted(columns) if name not in drawn and name not in NOT_DRAWN)]
+        if names != list(self.which.options):
+            self.which.set_options({name: self._called(name) for name in names}, value=self.which.value)
 
     @staticmethod
     def _set(element: ui.html, html: str) -> None:
@@ -266,6 +295,18 @@ def reading_of(markdown: str, lang: str) -> list[str]:
         if paragraphs:
             found.append(paragraphs[1] if lang == "zh" and len(paragraphs) > 1 else paragraphs[0])
     return found
+
+
+def _sample(t: Callable[..., str], row: dict[str, Any]) -> str:
+    """One answer with its reward; every text is escaped."""
+    reward = row.get("reward")
+    says = t("live.sample", step=row.get("step", "–"), reward=f"{reward:.3g}" if isinstance(reward, int | float) else "–")
+    parts = [
+        f'<div class="small muted">{escape(says)}</div>',
+        f'<div class="muted break">{escape(str(row.get("prompt", "")))}</div>',
+    ]
+    parts.append(f'<div class="said ours">{escape(str(row.get("completion", "")))}</div>')
+    return f'<div class="drawn">{"".join(parts)}</div>'
 
 
 def _times(t: Callable[..., str], status: dict[str, Any], step: int | None, total: int | None) -> list[str]:

@@ -30,6 +30,9 @@ SECTIONS = {"predict": ("ask", "answer"), "compare": ("ask", "rivals", "answer")
 FEWEST = 2
 """Models of a comparison."""
 
+HARNESS = "lm_eval:"
+"""Such tasks bring their own data."""
+
 
 async def build(page: Page) -> None:
     """Draw the page."""
@@ -50,7 +53,7 @@ class Task(Suggested):
 
     def suggestions(self) -> dict[str, str]:
         """Those that luthier eval knows."""
-        return {"mmlu_test": "MMLU", "ceval_validation": "C-Eval", "cmmlu_test": "CMMLU"}
+        return {"mmlu_test": "MMLU", "ceval_validation": "C-Eval", "cmmlu_test": "CMMLU", "gsm8k_test": "GSM8K", "bfcl": "BFCL"}
 
 
 class EvaluatePage(FormPage):
@@ -67,7 +70,7 @@ class EvaluatePage(FormPage):
         words = {verb: page.t(f"evaluate.{verb}") for verb in SECTIONS}
         ui.toggle(words, value=self.verb, on_change=lambda event: self._turn(event.value)).props(
             f'no-caps unelevated padding="4px 16px" aria-label="{escape(page.t("evaluate.what"))}" data-test="what"'
-        )
+        ).classes("own-width")
         with ui.element("div").classes("two"):
             with ui.element("div").classes("col-24"):
                 self.draw_sections()
@@ -110,9 +113,9 @@ class EvaluatePage(FormPage):
         models = settings.get("models") or []
         if self.verb == "compare" and len(set(models)) < max(FEWEST, len(models)):
             found.setdefault("models", self.page.t("evaluate.two_models"))
-        task = str(settings.get("task") or "").partition("_")[0]
-        folder = Path(str(settings.get("task_dir") or "evaluation")).expanduser() / task
-        if self.verb == "eval" and task and not folder.is_dir():
+        task = str(settings.get("task") or "")
+        folder = Path(str(settings.get("task_dir") or "evaluation")).expanduser() / task.partition("_")[0]
+        if self.verb == "eval" and task and not task.startswith(HARNESS) and not folder.is_dir():
             found.setdefault("task_dir", self.page.t("evaluate.no_task", folder=str(folder)))
         return found
 
