@@ -52,6 +52,15 @@ def test_a_second_run_waits_for_the_first_and_can_be_stopped_there(busy):
     assert jobs.is_my_turn(run.folder)
 
 
+def test_the_parts_of_a_comparison_are_listed_as_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("compared", "compared/base", "compared/tuned"):
+        Run.create(Config(output_dir=f"saves/{name}", model_name_or_path="starter"), kind="predict").update_status(
+            state="finished"
+        )
+    assert [run.folder.name for run, _ in jobs.listed()] == ["compared"]
+
+
 def test_the_settings_of_a_job_are_a_file_for_its_user_alone(busy):
     run = jobs.start("train", {**SETTINGS, "output_dir": "saves/third", "run_name": "none"})
     file = jobs.job_file(run.folder)

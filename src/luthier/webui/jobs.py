@@ -79,9 +79,11 @@ def job_file(folder: Path) -> Path:
 
 
 def listed() -> list[tuple[Run, dict[str, Any]]]:
-    """Every known run with its status, newest first."""
+    """Every known run with its status, newest first; those that are parts of another (of a comparison) stand for it alone."""
     found = []
     for run in known_runs():
+        if (run.folder.parent / Run.status_file.name).is_file():
+            continue
         try:
             found.append((run, run.status()))
         except LuthierError:
