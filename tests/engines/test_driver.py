@@ -97,6 +97,8 @@ def test_closing_cancels_what_is_under_way(engine):
     inbox.get(timeout=60)
     driver.close()
     assert wait_for(inbox).finish_reason == "cancelled"
+    with pytest.raises(EngineError, match="is closed"):
+        driver.submit([5], GREEDY, inbox.put)
 
 
 def test_hidden_states_are_the_models_own(engine):

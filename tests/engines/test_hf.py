@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+from collections import deque
 from dataclasses import replace
 
 import pytest
@@ -107,6 +108,29 @@ def test_one_answer_that_does_not_fit_fails_alone(model, characters):
     assert answers(engine, [[5]], replace(GREEDY, max_new_tokens=9))[0].finish_reason == "length"
 
 
+class Poisoned(Cramped):
+    """A model that computes no number after token 96."""
+
+    def forward(self, input_ids, **inputs):
+        out = self.model(input_ids=input_ids, **inputs)
+        out.logits[(input_ids == 96).any(-1)] = float("nan")
+        return out
+
+
+@pytest.mark.parametrize("do_sample", [False, True])
+def test_an_answer_without_a_number_fails_alone(model, characters, do_sample):
+    engine = HFEngine(Poisoned(model, 8), characters, [])
+    never = ((96, -100.0),)
+    sampling = replace(GREEDY, do_sample=do_sample, max_new_tokens=5, logit_bias=never)
+    outbox = deque()
+    engine.add([engine.prepare(prompt, sampling, outbox, deltas=False) for prompt in ([5, 6], [5, 96], [7])])
+    while engine.advance():
+        pass
+    errors = [item for item in outbox if isinstance(item, EngineError)]
+    assert len(errors) == 1 and "no number" in errors[0].message
+    assert [len(item.ids) for item in outbox if item not in errors] == [5, 5]
+
+
 def test_another_error_reaches_whoever_waits_and_the_engine_goes_on(model, characters, monkeypatch):
     engine = HFEngine(model, characters, [STOP])
     monkeypatch.setattr(model, "forward", lambda *args, **options: [][0])
@@ -181,6 +205,13 @@ def test_beams_are_those_of_transformers(model, characters, options):
     found = answers(HFEngine(model, characters, [STOP]), prompts, replace(GREEDY, num_beams=3, **options))
     for index, prompt in enumerate(prompts):
         assert (found[index].ids, found[index].finish_reason) == alone(model, prompt, 30, num_beams=3, **options)
+
+
+def test_beams_near_the_end_of_the_context_shorten_nobody_elses(model, characters):
+    long, short = [5] * 250, [5, 6, 7]  # the context is 256
+    engine = HFEngine(model, characters, [])
+    found = answers(engine, [long, short], Sampling(do_sample=False, num_beams=2, max_new_tokens=20))
+    assert [len(found[number].ids) for number in range(2)] == [6, 20]
 
 
 def test_beams_and_plain_prompts_in_one_call(model, characters):
@@ -356,3 +387,28 @@ def test_adapters_are_chosen_by_request_or_switched_off(tuned, characters):
 def test_values_out_of_range_are_refused(name, value):
     with pytest.raises(EngineError, match=f"{name} is {value}"):
         Sampling(**{name: value})
+
+
+def test_a_prompt_that_several_ask_is_computed_once_and_answered_as_if_alone(model, characters, monkeypatch):
+    """Copies of four prompts beside one another; the plain way computes each, and draws the same."""
+    prompts = [prompt for prompt in random_prompts(4) for _ in range(5)]
+    most = limits(len(prompts))
+    samplings = [Sampling(temperature=1.5, top_p=1, seed=number, max_new_tokens=limit) for number, limit in enumerate(most)]
+    expected = {}
+    for number, (prompt, sampling) in enumerate(zip(prompts, samplings)):
+        expected[number] = next(HFEngine(model, characters, [STOP]).generate([prompt], sampling)).ids
+    assert len(set(expected.values())) > 15
+    cramped = HFEngine(model, characters, [STOP])
+    cramped._scheduler._max_rows = 7  # most copies come later, beside rows that are under way
+    assert {number: answer.ids for number, answer in answers(cramped, prompts, samplings).items()} == expected
+    engine, read = HFEngine(model, characters, [STOP]), []
+    plain = engine._runner.forward
+
+    def counted(ids, *args, **options):
+        read.extend(tuple(row) for row in ids if len(row) > 1)
+        return plain(ids, *args, **options)
+
+    monkeypatch.setattr(engine._runner, "forward", counted)
+    assert {number: answer.ids for number, answer in answers(engine, prompts, samplings).items()} == expected
+    assert read[0] == (0, 1)  # the trial of the direct way
+    assert sorted(read[1:]) == sorted({tuple(prompt) for prompt in prompts})

@@ -63,14 +63,14 @@ def _check(sampling: Sampling) -> None:
 
 
 def _batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """Longest prompts first. One batch has one sampling and one adapter; with a seed it has one request, so that nothing beside
-    it changes what it draws."""
+    """Longest prompts first. One batch has one sampling, one adapter and one limit; with a seed it has one request, so that
+    nothing beside it changes what it draws."""
     batch: list[Request] = []
     for request in sorted(requests, key=lambda request: -request.num_tokens):
         if batch:
             first = batch[0]
             size = (len(batch) + 1) * first.sampling.num_beams * (first.num_tokens + first.limit)
-            alike = (request.sampling, request.adapter) == (first.sampling, first.adapter)
+            alike = (request.sampling, request.adapter, request.limit) == (first.sampling, first.adapter, first.limit)
             # transformers 5.17 also penalises the token that pads (5.23 does not), so then nothing is padded
             alike &= first.sampling.repetition_penalty == 1 or request.num_tokens == first.num_tokens
             alone = not request.sampling.greedy and request.sampling.seed is not None
@@ -95,7 +95,7 @@ def _generation_config(batch: Sequence[Request], stop_ids: Sequence[int]) -> Gen
         }
     return GenerationConfig(
         num_beams=sampling.num_beams,
-        max_new_tokens=min(request.limit for request in batch),
+        max_new_tokens=batch[0].limit,
         repetition_penalty=sampling.repetition_penalty,
         length_penalty=sampling.length_penalty,
         eos_token_id=list(stop_ids) or None,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from luthier.engines.base import Completion, Sampling
 from luthier.engines.request import Delta, Request
+from luthier.errors import EngineError
 
 if TYPE_CHECKING:
     from luthier.engines.hf import HFEngine
@@ -81,8 +82,10 @@ class Driver:
     ) -> Ticket:
         """Ask for an answer; deltas False: only for its Completion, which costs less. Safe in any thread.
 
-        Raises EngineError for a prompt, a grammar or an adapter that cannot be.
+        Raises EngineError for a prompt, a grammar or an adapter that cannot be, and after close().
         """
+        if self._ends:
+            raise EngineError("the engine is closed.")
         ticket = Ticket(take)
         ticket.request = self.engine.prepare(prompt, sampling, ticket, adapter=adapter, deltas=deltas)  # type: ignore[arg-type]
         self._inbox.append(ticket)

@@ -123,15 +123,33 @@ class Scheduler:
         # a forward pass for one new row costs about as much as one for several: wait until some can join together
         if running and queue is self._waiting and len(fitting) < min(len(queue), running // 8):
             return []
-        length = max((request.num_tokens for request in fitting), default=1)
-        return fitting[: max(1, self._prefill_tokens // length)] if cache.joins else fitting
+        return self._of_one_pass(fitting) if cache.joins else fitting
+
+    def _of_one_pass(self, fitting: list[Request]) -> list[Request]:
+        """As many as one forward pass should read; those that ask the same are read once."""
+        texts = set()
+        longest = max((request.num_tokens for request in fitting), default=1)
+        for count, request in enumerate(fitting):
+            texts.add(_text(request))
+            if len(texts) > max(1, self._prefill_tokens // longest):
+                return fitting[:count]
+        return fitting
 
     def _prefill(self, group: list[Request]) -> None:
-        lengths = [request.num_tokens for request in group]
-        mask = self._cache.begin_prefill(lengths)
-        prompts = [request.prompt + request.ids for request in group]
-        logits_BV = self._runner.forward(prompts, mask, self._cache, adapters=[request.adapter for request in group])
-        self._cache.end_prefill(lengths)
+        """Read prompts. One that several ask (n of the API, the groups of GRPO) is computed once, and copied for the others."""
+        cache = self._cache
+        group, sources = _firsts_first(group) if cache.joins else (group, [])
+        firsts = group[: len(group) - len(sources)]
+        lengths = [request.num_tokens for request in firsts]
+        if sources:
+            cache.make_room(len(self._rows) + len(group), max(cache.width, *lengths) + 1)
+        mask = cache.begin_prefill(lengths)
+        prompts = [request.prompt + request.ids for request in firsts]
+        logits_BV = self._runner.forward(prompts, mask, cache, adapters=[request.adapter for request in firsts])
+        cache.end_prefill(lengths)
+        if sources:
+            cache.fork([len(self._rows) + source for source in sources])
+            logits_BV = torch.cat((logits_BV, logits_BV[sources]))
         queue = self._urgent if group[0].urgent else self._waiting
         for _ in group:
             queue.popleft()
@@ -159,9 +177,13 @@ class Scheduler:
 
     def _give(self, first: int, logits_BV: torch.Tensor, chooser: Chooser) -> None:
         """Hand the rows from first on their next token, and free those that are finished."""
+        sound = logits_BV.amax(-1).isfinite().tolist()
         ids, logprobs = chooser.choose(logits_BV)
-        for request, id, logprob in zip(self._rows[first:], ids, logprobs):
-            request.take(id, logprob)
+        for request, id, logprob, finite in zip(self._rows[first:], ids, logprobs, sound):
+            if finite:
+                request.take(id, logprob)
+            else:
+                request.fail(_no_number(request))
         for row in reversed(range(first, len(self._rows))):
             if self._rows[row].finish_reason is not None:
                 self._remove(row)
@@ -221,6 +243,32 @@ class Scheduler:
             log.warning("out of memory on %s with %d answers at once: going on with %d.", device, rows, self._max_rows)
         if device.type != "cpu":
             torch.get_device_module(device).empty_cache()
+
+
+def _no_number(request: Request) -> EngineError:
+    return EngineError(
+        f"the model computed no number (NaN or infinity) after {request.num_tokens:,} tokens.",
+        "Its weights are damaged, or float16 is too small for it: load it with infer_dtype bfloat16 or float32.",
+    )
+
+
+def _text(request: Request) -> tuple[str | None, tuple[int, ...]]:
+    """What is read: by which adapter, which tokens."""
+    return request.adapter, (*request.prompt, *request.ids)
+
+
+def _firsts_first(group: Sequence[Request]) -> tuple[list[Request], list[int]]:
+    """(the first request of each text, then those that repeat one; which of the first ones each of these repeats)."""
+    places: dict[object, int] = {}
+    firsts, later, sources = [], [], []
+    for request in group:
+        place = places.setdefault(_text(request), len(firsts))
+        if place == len(firsts):
+            firsts.append(request)
+        else:
+            later.append(request)
+            sources.append(place)
+    return firsts + later, sources
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -115,7 +115,7 @@ class SlotCache(Cache):
     def begin_prefill(self, lengths: Sequence[int]) -> Tensor | None:
         """Make room for new rows and return their attention mask (rows, longest), or None where no row is padded."""
         slots, longest = self.slots, max(lengths)
-        self._make_room(self.num_rows + len(lengths), max(self.width, longest) + 1)
+        self.make_room(self.num_rows + len(lengths), max(self.width, longest) + 1)
         if slots.stop < longest:
             self._move_to(longest - self.width)
         slots.rows = slice(self.num_rows, self.num_rows + len(lengths))
@@ -127,9 +127,17 @@ class SlotCache(Cache):
         """The new rows are in: from now on they are part of every step."""
         self.slots.begins += [self.slots.stop - length for length in lengths]
 
+    def fork(self, sources: Sequence[int]) -> None:
+        """One new row for each of these, with the same tokens. There has to be room."""
+        slots = self.slots
+        for source in sources:
+            for layer in self.layers:
+                layer.copy_row(source, self.num_rows, slice(slots.begins[source], slots.stop))
+            slots.begins.append(slots.begins[source])
+
     def begin_step(self) -> Tensor | None:
         """Make room for one token a row and return the attention mask (rows, width + 1), or None where no row is padded."""
-        self._make_room(self.num_rows, self.width + 1)
+        self.make_room(self.num_rows, self.width + 1)
         slots = self.slots
         slots.rows = slice(0, self.num_rows)
         slots.read_from, slots.write_from, slots.write_to = slots.start, slots.stop, slots.stop + 1
@@ -167,7 +175,7 @@ class SlotCache(Cache):
         columns = torch.arange(slots.read_from, slots.write_to, device=device)
         return columns >= torch.tensor(begins, device=device)[:, None]
 
-    def _make_room(self, rows: int, columns: int) -> None:
+    def make_room(self, rows: int, columns: int) -> None:
         """Buffers for rows rows and columns columns from `start` on; what is live may move to other columns."""
         have_rows, have_columns = self.layers[0].keys.shape[0], self.layers[0].keys.shape[2]
         if rows <= have_rows and max(columns, self.slots.stop + columns - self.width) <= have_columns:
