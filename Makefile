@@ -46,6 +46,8 @@ bench: $(BENCH_READY)
 	$(BIN)/python -m bench.sft --model small
 	$(BIN)/python -m bench.sft --model large
 	$(BIN)/python -m bench.data
+	$(BIN)/python -m bench.predict
+	$(BIN)/python -m bench.serve
 
 bench-parity: $(BENCH_READY)
 	$(BIN)/python -m bench.parity

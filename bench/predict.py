@@ -4,6 +4,8 @@
 
 peer: LLaMA-Factory's documented command (per_device_eval_batch_size 1); peer-8: the same with 8 at once. Luthier chooses its
 batch by memory. Every side says itself how many answers a second it gave while it predicted (loading is left out).
+
+limit: plain `model.generate` of transformers with the same questions in one padded batch, LIMIT_ROWS at the most.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import sys
 from pathlib import Path
 from statistics import median
 
+from bench.generate import generate_rate
 from bench.machine import busy, describe
 from bench.material import add_material_options, alone_in
 from bench.models import make_model
@@ -41,6 +44,10 @@ KEYS = {
     "overwrite_output_dir": "true",
     "overwrite_cache": "true",
 }
+
+
+LIMIT_ROWS = 64
+"""Answers that Luthier has under way at once on a CPU."""
 
 
 def run_side(side: str, model: Path, data: Path, work: Path, new_tokens: int, threads: int) -> tuple[float, int, list[str]]:
@@ -84,6 +91,11 @@ def measure(options: argparse.Namespace) -> int:
         ]
         for side in SIDES
     ]
+    asked = json.loads((data / "rows.json").read_text(encoding="utf-8"))[:LIMIT_ROWS]
+    prompts = [f"{row['instruction']}\n{row['input']}" for row in asked]
+    limit = generate_rate(model, prompts, options.new_tokens, environment(options.threads, options.work / "predict"))
+    limit /= options.new_tokens
+    rows.append([f"limit: generate, batch {len(asked)}", f"{limit:.2f}", "", f"{median(rates['luthier']) / limit:.2f}", ""])
     goals = [f"answers/s, luthier / {side}: {verdict(ratios[side], goal, at_least=True)}" for side, goal in GOALS.items()]
     write_report(
         options.results,

@@ -29,6 +29,7 @@ from typing import Any
 import httpx2
 import psutil
 
+from bench.generate import generate_rate
 from bench.machine import busy, describe
 from bench.material import REPOSITORY, add_material_options, alone_in
 from bench.models import make_model
@@ -100,7 +101,8 @@ def measure(options: argparse.Namespace) -> int:
 def compare(subject: Subject, options: argparse.Namespace) -> tuple[str, bool]:
     """(the section of one model, whether all answers are equal)."""
     found = {name: ask_side(name, subject, options) for name in COMMANDS}
-    limit = generate_rate(subject.folder, options)
+    env = environment(options.threads, options.work / "serve")
+    limit = generate_rate(subject.folder, subject.questions[: options.clients], NUM_TOKENS, env)
     rows = [
         (
             name,
@@ -236,31 +238,6 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 def has_words(chunk: dict[str, Any]) -> bool:
     return any(choice["delta"].get("content") for choice in chunk["choices"])
-
-
-def generate_rate(model: Path, options: argparse.Namespace) -> float:
-    """Tokens a second of plain transformers on one padded batch of as many rows as there are clients, in its own process."""
-    code = GENERATE.format(model=str(model), rows=options.clients, tokens=NUM_TOKENS)
-    env = environment(options.threads, options.work / "serve")
-    done = subprocess.run([LUTHIER.parent / "python", "-c", code], env=env, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
-
-
-GENERATE = """
-import time, torch
-from transformers import AutoModelForCausalLM, GenerationConfig
-model = AutoModelForCausalLM.from_pretrained({model!r}, dtype=torch.float32).eval()
-ids = torch.randint(10, 6000, ({rows}, 24), generator=torch.Generator().manual_seed(0))
-config = GenerationConfig(max_new_tokens={tokens}, min_new_tokens={tokens}, do_sample=False, pad_token_id=0)
-def run():
-    with torch.no_grad():
-        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config)
-run()
-began = time.monotonic()
-for _ in range(3):
-    run()
-print(3 * {rows} * {tokens} / (time.monotonic() - began))
-"""
 
 
 if __name__ == "__main__":
