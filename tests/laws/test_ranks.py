@@ -58,6 +58,24 @@ def test_every_way_to_start_trains_as_one_process(launcher, assets, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_accelerate_launch_is_configured_for_is_done(assets, tmp_path):
+    """accelerate launch --config_file, as FSDP is started by LLaMA-Factory's users."""
+    model, data = assets / "models" / "stories260K", make_data(tmp_path)
+    one = run(train_command(model, data, tmp_path / "one", **KEYS, gradient_accumulation_steps=2))
+    assert one.returncode == 0, one.stderr
+    file = tmp_path / "fsdp.yaml"
+    file.write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\nnum_machines: 1\nnum_processes: 2\nmain_process_port: 0\n"
+        "fsdp_config:\n  fsdp_version: 2\n  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP\n  fsdp_reshard_after_forward: true\n"
+    )
+    command = train_command(model, data, tmp_path / "two", **KEYS, gradient_accumulation_steps=1)
+    two = run([str(Path(sys.executable).parent / "accelerate"), "launch", "--config_file", str(file), *command[1:]])
+    assert two.returncode == 0, two.stderr
+    assert "each of 2 devices holds one part" in two.stderr
+    same_curve(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
 def test_two_machines_meet(assets, tmp_path):
     """Two commands, as on two machines of one device each."""
     model, data = assets / "models" / "stories260K", make_data(tmp_path)
@@ -124,3 +142,17 @@ def test_an_error_of_another_process_is_heard(assets, tmp_path):
     assert time.monotonic() - began < 90 and done.returncode != 0
     assert "process 1 of 2 of this training ended with exit code 3" in done.stderr
     assert "the second GPU fell off the bus" in done.stderr
+
+
+@pytest.mark.slow
+def test_ray_starts_workers_that_train_as_one_process(assets, tmp_path):
+    pytest.importorskip("ray")
+    model, data = assets / "models" / "stories260K", make_data(tmp_path)
+    one = run(train_command(model, data, tmp_path / "one", **KEYS, gradient_accumulation_steps=2))
+    assert one.returncode == 0, one.stderr
+    options = '{"num_cpus": 2, "include_dashboard": false}'
+    command = train_command(model, data, tmp_path / "two", **KEYS, ray_num_workers=2, ray_init_kwargs=options)
+    two = run([*command, "gradient_accumulation_steps=1", "--ray"])
+    assert two.returncode == 0, two.stderr
+    assert "Ray starts 2 workers" in two.stderr
+    same_curve(tmp_path / "one", tmp_path / "two")

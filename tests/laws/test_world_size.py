@@ -23,7 +23,7 @@ def test_two_ranks_train_as_one(finetuning_type, assets, tmp_path):
     for alone, together in zip(numbers(tmp_path / "one"), numbers(tmp_path / "two"), strict=True):
         for key in ("loss", "eval_loss", "grad_norm", "learning_rate", "tokens_seen"):
             if key in alone:
-                assert together[key] == pytest.approx(alone[key], abs=2e-5, rel=2e-5), key
+                assert together[key] == pytest.approx(alone[key], abs=1e-5, rel=1e-5), key
     expected, found = tensors(tmp_path / "one"), tensors(tmp_path / "two")
     assert all(np.allclose(expected[name], found[name], atol=1e-4) for name in expected)
 
@@ -31,7 +31,7 @@ def test_two_ranks_train_as_one(finetuning_type, assets, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("stage", "dataset"), [("dpo", "dpo_en_demo"), ("kto", "kto_en_demo"), ("rm", "dpo_en_demo")])
 def test_two_ranks_train_preferences_as_one_and_go_on_as_one(stage, dataset, assets, tmp_path):
-    """The curve of one process, by two, and by two of which one process takes over after step 3 (the same steps either way)."""
+    """The curve of one process, by two, by two of which one process takes over after step 3, and by one that two take over."""
     model, data = assets / "models" / "stories260K", assets / "data" / "llamafactory-demo"
     keys = {"stage": stage, "dataset": dataset, "dataset_dir": data, "max_samples": 40, "max_steps": 6, "val_size": 0}
     keys |= {"eval_strategy": "no", "lora_dropout": 0.0, "packing": False, "save_steps": 3, "cutoff_len": 128}
@@ -55,10 +55,16 @@ def test_two_ranks_train_preferences_as_one_and_go_on_as_one(stage, dataset, ass
         assert done.returncode == 0, done.stderr
     shutil.copytree(tmp_path / "two", tmp_path / "on")
     shutil.rmtree(tmp_path / "on" / "checkpoints" / "step-6")
-    done = run(command(tmp_path / "on", 2, resume_from_checkpoint="true"))
-    assert done.returncode == 0, done.stderr
-    for other in ("two", "on"):
+    shutil.copytree(tmp_path / "one", tmp_path / "on two")
+    shutil.rmtree(tmp_path / "on two" / "checkpoints" / "step-6")
+    for words in (
+        command(tmp_path / "on", 2, resume_from_checkpoint="true"),
+        two(tmp_path / "on two", resume_from_checkpoint="true"),
+    ):
+        done = run(words)
+        assert done.returncode == 0, done.stderr
+    for other in ("two", "on", "on two"):
         for alone, row in zip(numbers(tmp_path / "one"), numbers(tmp_path / other), strict=True):
             for key in ("loss", "rewards/margins", "grad_norm"):
                 if key in alone:
-                    assert row[key] == pytest.approx(alone[key], abs=2e-5, rel=2e-5), (other, key)
+                    assert row[key] == pytest.approx(alone[key], abs=1e-5, rel=1e-5), (other, key)

@@ -10,6 +10,7 @@ from luthier.batches.loader import EvaluationLoader, Loader
 from luthier.batches.pack import pack
 from luthier.batches.store import write_store
 from luthier.config import Config
+from luthier.config.sharding import Sharding
 from luthier.models.score import Scorer
 from luthier.runs import Run
 from luthier.runtime.precision import Precision
@@ -42,9 +43,13 @@ def make_trainer(
     layout: str = "auto",
     family: str = "qwen3",
     train_rows: int = 24,
+    parallel: Parallel | None = None,
+    sharding: Sharding | None = None,
+    compute_dtype: torch.dtype = torch.float32,
     **keys,
 ) -> Trainer:
     """A Trainer over 24 (by default) rows and 8 evaluation rows, seeded, float32 on the CPU. keys: config keys."""
+    parallel = parallel or Parallel(torch.device("cpu"))
     keys = {
         "finetuning_type": "full",
         "learning_rate": 3e-3,
@@ -60,23 +65,30 @@ def make_trainer(
     } | keys
     config = Config(do_train=True, stage="sft", **keys)
     torch.manual_seed(config.seed)
-    store = write_store(folder.parent / f"{folder.name}-train", rows(train_rows), {"fingerprint": "synthetic"})
-    held_out = write_store(folder.parent / f"{folder.name}-eval", rows(8, seed=1), {"fingerprint": "synthetic-eval"})
+    names = f"{folder.name}-{parallel.rank}"
+    store = write_store(folder.parent / f"{names}-train", rows(train_rows), {"fingerprint": "synthetic"})
+    held_out = write_store(folder.parent / f"{names}-eval", rows(8, seed=1), {"fingerprint": "synthetic-eval"})
     model = make_tiny(family).train()
     torch.manual_seed(config.seed)
     adapter = ADAPTERS[config.finetuning_type](config)
     net = adapter.attach(model)
     net.train()
-    run = Run.create(config)
-    run.start()
+    if parallel.is_main:
+        run = Run.create(config)
+        run.start()
+    parallel.barrier()
+    run = run if parallel.is_main else Run(folder)
     units = pack(np.asarray(store.lengths), config.cutoff_len) if config.packing else None
     loader = Loader(
         store,
-        samples_per_step=config.per_device_train_batch_size * config.gradient_accumulation_steps,
+        samples_per_step=config.per_device_train_batch_size * config.gradient_accumulation_steps * parallel.world_size,
         seed=config.seed,
         units=units,
     )
     identity = {"learning_rate": config.learning_rate, "data": "synthetic"}
+    precise = compute_dtype == torch.float32
+    if config.gradient_checkpointing == "on":
+        net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return Trainer(
         config,
         stage=STAGES["sft"](config),
@@ -87,12 +99,13 @@ def make_trainer(
         evaluations={"eval": EvaluationLoader(held_out)} if config.eval_strategy != "no" else {},
         run=run,
         callbacks=callbacks,
-        parallel=Parallel(torch.device("cpu")),
-        precision=Precision(device_type="cpu", param_dtype=torch.float32, compute_dtype=torch.float32),
+        parallel=parallel,
+        precision=Precision(device_type="cpu", param_dtype=torch.float32, compute_dtype=compute_dtype, autocast=not precise),
         micro_batch_tokens=micro_batch_tokens,
         save_model=lambda where: adapter.save(net, where),
         identity=identity,
-        resume_from=newest(run.resume_checkpoints(), identity),
+        sharding=sharding,
+        resume_from=parallel.same_everywhere(newest(run.resume_checkpoints(), identity)),
     )
 
 

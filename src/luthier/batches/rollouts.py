@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from luthier.batches.collate import collate
-from luthier.batches.loader import Loader, Step, micro_batches
+from luthier.batches.loader import Loader, Step, micro_batches, shares
 from luthier.batches.views import Tokens
 from luthier.types import Batch, Encoded, Segment
 
@@ -90,8 +90,9 @@ class RolloutLoader:
     def batches(
         self, step: Step, *, max_tokens: int, device: torch.device | str = "cpu", rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
-        assert isinstance(self.store, Rollouts) and world_size == 1
-        yield from self.store.batches(step.samples, max_tokens, device)
+        assert isinstance(self.store, Rollouts)
+        mine = shares(self.store.lengths, step.samples, world_size)[rank]
+        yield from self.store.batches(mine, max_tokens, device)
 
 
 class _Expected(Tokens):

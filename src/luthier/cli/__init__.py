@@ -87,9 +87,10 @@ def _run(argv: list[str]) -> int:
         print(USAGE.format(verbs="\n".join(f"  {name:<12}{VERBS[name][1]}" for name in VERBS)))
         return 0
     command = find_command(argv[0])
+    from luthier.runtime.crew import is_first
     from luthier.runtime.logging import setup_logging
 
-    setup_logging(level)
+    setup_logging(level if is_first() else "ERROR")
     if not hasattr(command, "registered_commands"):  # a plain function, not a typer.Typer
         if any(word in ("-h", "--help") for word in argv[1:]):
             print(_help_text(argv[0], command))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from luthier.cli.arguments import take_flags
 from luthier.config import load_config
+from luthier.config.sharding import as_launched
 from luthier.errors import ConfigError
 from luthier.runs import Run, shown_path
-from luthier.runtime.crew import is_first
+from luthier.runtime.crew import is_first, is_member
 
 if TYPE_CHECKING:
     from luthier.config import Config
@@ -33,6 +35,7 @@ def command(argv: list[str]) -> int:
     or measures the loss on eval_dataset instead; with do_train it trains first.
 
       --detach   train in the background: the command returns at once and the run outlives the shell
+      --ray      train on ray_num_workers workers that a Ray cluster starts (ray_init_kwargs says which cluster)
       --json     print the results as JSON at the end (or, with --detach, the folder and the process)
 
     Ctrl-C finishes the step, saves and ends; a second Ctrl-C ends at once. The same command goes on where a run was cut short.
@@ -42,20 +45,24 @@ def command(argv: list[str]) -> int:
       luthier train examples/lora_sft.yaml learning_rate=1e-4 --output_dir runs/second --detach
       luthier train --model_name_or_path starter --stage sft --do_train --dataset identity --output_dir runs/identity
     """
-    words, flags = take_flags(argv, "--detach", "--json")
+    words, flags = take_flags(argv, "--detach", "--json", "--ray")
+    on_ray = "--ray" in flags or os.environ.get("USE_RAY", "").lower() in ("1", "true", "y")  # LLaMA-Factory's variable
     if not words:
         raise ConfigError("luthier train needs a configuration.", "Name a YAML file or give --key value; luthier train --help.")
     config = load_config(words)
     if not (config.do_train or config.do_eval or config.do_predict):  # "luthier train" says it already
         config = load_config([*words, "do_train=true"])
+    if (launched := as_launched(os.environ)) and not (config.fsdp or config.fsdp_config or config.deepspeed):
+        log.info("accelerate launch asks for %s.", next(iter(launched)))
+        config = load_config([*words, "do_train=true"] if config.do_train else words, launched)
     kind = "train" if config.do_train else "eval" if config.do_eval else "predict"
     if "--detach" in flags:
+        if on_ray:
+            raise ConfigError("--ray with --detach is not built.", "Start it in the background with: ray job submit, or nohup")
         return _detach(config, words, kind, as_json="--json" in flags)
     if kind != "train":
         return _score(config, as_json="--json" in flags) if is_first() else 0
-    from luthier.workflows.train import train
-
-    run = train(config, again=[sys.executable, "-m", "luthier.cli.member", "train", *words])
+    run = _train_on_ray(config) if on_ray and not is_member() else _train(config, words)
     if not is_first():
         return 0  # the first process says and does the rest
     status = run.status()
@@ -67,6 +74,18 @@ def command(argv: list[str]) -> int:
     if status["state"] == "stopped" and not run.stop_requested():
         return 130  # by a signal, not by `luthier runs stop`
     return 0
+
+
+def _train(config: Config, words: list[str]) -> Run:
+    from luthier.workflows.train import train
+
+    return train(config, again=[sys.executable, "-m", "luthier.cli.member", "train", *words])
+
+
+def _train_on_ray(config: Config) -> Run:
+    from luthier.workflows.on_ray import train_on_ray
+
+    return train_on_ray(config)
 
 
 def trained(config: Config, run: Run) -> Config:

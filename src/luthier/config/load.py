@@ -15,6 +15,7 @@ from luthier.config.files import Entry
 from luthier.config.later import find_later
 from luthier.config.problems import ConfigProblems, Problem
 from luthier.config.schema import Config
+from luthier.config.sharding import find_sharding
 from luthier.config.sources import MISSING, Source, merge, read_source
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def load_config(source: Source, overrides: Source = ()) -> Config:
         # what is right by itself is still checked for the rest, so that one message tells all
         config = Config.model_validate({key: entry.value for key, entry in known.items() if key not in wrong})
     problems += find_later(config, known)
+    problems += find_sharding(config, known)
     conflicts, warnings = find_conflicts(config, known, skip={problem.key for problem in problems})
     problems += conflicts
     if problems:

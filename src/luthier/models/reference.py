@@ -69,19 +69,19 @@ class ModelReference:
     """A second model, which never learns."""
 
     def __init__(self, scorer: Scorer):
-        self._scorer = scorer.eval().requires_grad_(False)
+        self.scorer = scorer.eval().requires_grad_(False)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
-        return self._scorer(batch)[0]
+        return self.scorer(batch)[0]
 
     @torch.no_grad()
     def hidden(self, batch: Batch) -> Tensor:
-        return self._scorer.hidden(batch)[batch.positions]
+        return self.scorer.hidden(batch)[batch.positions]
 
     @torch.no_grad()
     def logits(self, hidden_nH: Tensor) -> Tensor:
-        return self._scorer.logits(hidden_nH)
+        return self.scorer.logits(hidden_nH)
 
 
 class CachedReference:

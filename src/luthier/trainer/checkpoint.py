@@ -1,7 +1,7 @@
 """Checkpoints: everything that the next step depends on, written beside and renamed into place, proved whole by checksums.
 
 A checkpoint folder holds the model as the adapter saves it, the tokenizer (both loadable by anyone), and trainer/:
-    tensors.safetensors   optimizer moments and random-number states
+    tensors.safetensors   optimizer moments and random-number states (of further processes: tensors-1.safetensors ..., parts.py)
     state.json            step, schedule, counters
 manifest.json names every file with its size and SHA-256; without a right one a folder is no checkpoint. No pickle anywhere.
 """
@@ -21,34 +21,39 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from luthier.errors import CheckpointError
+from luthier.trainer.parts import Parts, write_part
 
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 STATE = "trainer/state.json"
-TENSORS = "trainer/tensors.safetensors"
 
 
 def write(
-    folder: Path, save_files: Callable[[Path], None], state: Mapping[str, Any] | None, tensors: Mapping[str, torch.Tensor]
+    folder: Path,
+    save_files: Callable[[Path], None],
+    state: Mapping[str, Any] | None,
+    tensors: Mapping[str, torch.Tensor],
+    meet: Callable[[], None] = lambda: None,
 ) -> None:
     """save_files(draft) writes the model; state None leaves the trainer's part out (save_only_model).
 
-    The folder appears whole or not at all. Raises CheckpointError where the disk is full or not writable.
+    meet: where the others wait that call write_mine. The folder appears whole or not at all. Raises CheckpointError where the
+    disk is full or not writable.
     """
-    draft = folder.parent / f".{folder.name}.draft"
+    draft = _draft(folder)
     try:
         shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+        (draft if state is None else draft / "trainer").mkdir(parents=True)
+        meet()
         save_files(draft)
         if state is not None:
-            (draft / "trainer").mkdir()
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft / TENSORS)
+            write_part(draft, 0, tensors)
             (draft / STATE).write_text(json.dumps(state), encoding="utf-8")
+        meet()
         files = sorted(path for path in draft.rglob("*") if path.is_file())
         manifest = {str(path.relative_to(draft)): {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files}
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -64,6 +69,18 @@ def write(
             f"cannot write the checkpoint {folder}: {error}",
             f"{free:.2f} GiB are free there. Earlier checkpoints are untouched.",
         ) from error
+
+
+def write_mine(folder: Path, rank: int, tensors: Mapping[str, torch.Tensor] | None, meet: Callable[[], None]) -> None:
+    """The part of a process that is not the first, while that one is in write. tensors None: there is none."""
+    meet()
+    if tensors is not None:
+        write_part(_draft(folder), rank, tensors)
+    meet()
+
+
+def _draft(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.draft"
 
 
 def fault(folder: Path) -> str | None:
@@ -105,9 +122,9 @@ def newest(folders: Sequence[Path], identity: Mapping[str, Any]) -> Path | None:
     return None
 
 
-def read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def read(folder: Path) -> tuple[dict[str, Any], Parts]:
     """State and tensors of a checkpoint. Raises CheckpointError for one without them (save_only_model)."""
-    return _state(folder), load_file(folder / TENSORS)
+    return _state(folder), Parts(folder)
 
 
 def _state(folder: Path) -> dict[str, Any]:
@@ -133,10 +150,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
     return tensors
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str], tensors: Mapping[str, torch.Tensor]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str], tensors: Parts) -> None:
     """What optimizer_tensors gave, back in place; moments move to their parameter's device."""
     parameters = {names[id(p)]: p for group in optimizer.param_groups for p in group["params"]}
-    for full_name, tensor in tensors.items():
+    for full_name in tensors.names:
         if not full_name.startswith("optimizer/"):
             continue
         name, _, key = full_name.removeprefix("optimizer/").rpartition("/")
@@ -146,6 +163,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: Mapping[int, str]
                 "Resume with the config of the run.",
             )
         parameter = parameters[name]
+        tensor = tensors.get(full_name, like=parameter)
         stays = key == "step" and not optimizer.defaults.get("fused")
         optimizer.state[parameter][key] = tensor.clone() if stays else tensor.to(parameter.device, copy=True)
     if resumed := getattr(optimizer, "resumed", None):  # an optimizer that has more to set right than its tensors

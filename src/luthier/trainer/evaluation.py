@@ -19,9 +19,8 @@ from luthier.trainer.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from luthier.batches.loader import EvaluationLoader
-    from luthier.models.score import Scorer
     from luthier.runtime.precision import Precision
-    from luthier.stages.base import Stage
+    from luthier.trainer.compute import Compute
     from luthier.trainer.parallel import Parallel
     from luthier.types import Batch
 
@@ -31,8 +30,7 @@ Sums = dict[str, list[float]]
 
 @torch.no_grad()
 def evaluate(
-    stage: Stage,
-    scorer: Scorer,
+    compute: Compute,
     evaluations: Mapping[str, EvaluationLoader],
     *,
     parallel: Parallel,
@@ -47,23 +45,25 @@ def evaluate(
     max_tokens: how many tokens go through the model at once; a batch that does not fit the memory is halved.
     with_accuracy: the stage's own metrics too.
     """
+    stage, scorer = compute.stage, compute.scorer
     was_training = scorer.training
     scorer.eval()
     groups = {name: loader.groups(max_tokens) for name, loader in evaluations.items()}
     on_begin(sum(map(len, groups.values())))
-    began, done, metrics = time.perf_counter(), 0, {}
+    began, done, before, metrics = time.perf_counter(), 0, 0, {}
     for name, loader in evaluations.items():
         prefix = "eval" if len(evaluations) == 1 else f"eval_{name}"
         sums: Sums = {"loss": [0.0, 0.0]}
+        mine = groups[name][parallel.rank :: parallel.world_size]
         if stage.looks_ahead:
-            mine = groups[name][parallel.rank :: parallel.world_size]
-            ahead = (loader.batch(group, parallel.device) for group in mine)
-            stage.begin_step(looked_ahead(stage, scorer, ahead, precision=precision, parallel=parallel))
-        for number, group in enumerate(groups[name]):
-            done += 1
-            if number % parallel.world_size == parallel.rank:
-                _add(sums, stage, scorer, loader, group, parallel.device, precision)
-            on_batch(done)
+            ahead = ((loader.batch(group, parallel.device), counts) for group, counts in parallel.even(mine, groups[name][:1]))
+            stage.begin_step(looked_ahead(compute, ahead, precision=precision, parallel=parallel))
+        for group, counts in parallel.even(mine, groups[name][:1]):
+            _add(sums if counts else {"loss": [0.0, 0.0]}, compute, loader, group, parallel, precision)
+            done += parallel.world_size
+            on_batch(min(done, before + len(groups[name])))
+        done = before = before + len(groups[name])
+        on_batch(done)
         means = {key: total / max(1.0, count) for key, (total, count) in parallel.sum_named(sums).items()}
         for key, mean in stage.finish_metrics(means).items():
             if key == "loss" or with_accuracy:
@@ -74,19 +74,21 @@ def evaluate(
     if stage.name == "pt":
         metrics["eval_perplexity"] = perplexity(metrics["eval_loss"])
     metrics["eval_runtime"] = round(time.perf_counter() - began, 3)
+    parallel.settle()
     scorer.train(was_training)
     return metrics
 
 
 @torch.no_grad()
 def looked_ahead(
-    stage: Stage, scorer: Scorer, batches: Iterable[Batch], *, precision: Precision, parallel: Parallel
+    compute: Compute, batches: Iterable[tuple[Batch, bool]], *, precision: Precision, parallel: Parallel
 ) -> dict[str, float]:
-    """The means of Stage.look_ahead over all batches of all devices; the same numbers on each."""
+    """The means of Stage.look_ahead over all batches of all devices that count; the same numbers on each."""
     sums: dict[str, tuple[Tensor | float, Tensor | float]] = {}
-    for batch in batches:
+    for batch, counts in batches:
         with precision.context():
-            add_sums(sums, stage.look_ahead(scorer, batch))
+            _, more = compute(batch, ahead=True)
+        add_sums(sums, more if counts else {})
     return {name: total / max(1.0, count) for name, (total, count) in parallel.sum_named(sums).items()}
 
 
@@ -105,25 +107,19 @@ def perplexity(loss: float) -> float:
 
 
 def _add(
-    sums: Sums,
-    stage: Stage,
-    scorer: Scorer,
-    loader: EvaluationLoader,
-    group: np.ndarray,
-    device: torch.device,
-    precision: Precision,
+    sums: Sums, compute: Compute, loader: EvaluationLoader, group: np.ndarray, parallel: Parallel, precision: Precision
 ) -> None:
     try:
         with precision.context():
-            output = stage.loss(scorer, loader.batch(group, device))
+            loss, metrics = compute(loader.batch(group, parallel.device))
     except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error) or len(group) == 1:
+        if not is_out_of_memory(error) or len(group) == 1 or parallel.is_sharded:
             raise
         for half in np.array_split(group, 2):
-            _add(sums, stage, scorer, loader, half, device, precision)
+            _add(sums, compute, loader, half, parallel, precision)
         return
-    count = int(loader.store.supervised[group].sum()) if stage.unit == "token" else len(group)
-    for key, (total, number) in {"loss": (output.total, count), **output.metrics}.items():
+    count = int(loader.store.supervised[group].sum()) if compute.stage.unit == "token" else len(group)
+    for key, (total, number) in {"loss": (loss, count), **metrics}.items():
         entry = sums.setdefault(key, [0.0, 0.0])
         entry[0] += float(total)
         entry[1] += float(number)

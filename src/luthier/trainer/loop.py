@@ -24,6 +24,7 @@ from luthier.errors import CheckpointError, ConfigError, TrainingError
 from luthier.runs import Run
 from luthier.trainer import checkpoint as checkpoints
 from luthier.trainer.callbacks.base import Callback, Progress
+from luthier.trainer.compute import Compute
 from luthier.trainer.evaluation import add_sums, evaluate, looked_ahead
 from luthier.trainer.layerwise import AsTheyCome, moves_early
 from luthier.trainer.memory import is_out_of_memory, peak_memory_bytes
@@ -34,6 +35,7 @@ from luthier.trainer.schedules import Plateau, make_schedule
 if TYPE_CHECKING:
     from luthier.adapters.base import Adapter
     from luthier.batches.loader import EvaluationLoader, Loader, Step
+    from luthier.config.sharding import Sharding
     from luthier.models.score import Scorer
     from luthier.runtime.precision import Precision
     from luthier.stages.base import Stage
@@ -56,7 +58,7 @@ class Window:
 class Trainer:
     """micro_batch_tokens: how many tokens go through the model at once.  save_model(folder): writes model, tokenizer, template.
     identity: what must be equal for a checkpoint to be resumed (data, model, the keys that change numbers), as plain JSON.
-    stop_asked: polled after every step."""
+    sharding: the model is cut into one part for each device.  stop_asked: polled after every step."""
 
     def __init__(
         self,
@@ -75,11 +77,15 @@ class Trainer:
         micro_batch_tokens: int,
         save_model: Callable[[Path], None],
         identity: Mapping[str, Any],
+        sharding: Sharding | None = None,
         resume_from: Path | None = None,
         stop_asked: Callable[[], bool] = lambda: False,
     ):
         self.config = config
         self.stage, self.model, self.adapter, self.scorer = stage, model, adapter, scorer
+        self.compute = Compute(stage, scorer)
+        if sharding:
+            parallel.shard(self.compute, sharding)
         self.loader, self.evaluations = loader, evaluations
         self.run, self.callbacks = run, callbacks if parallel.is_main else ()
         self.parallel, self.precision = parallel, precision
@@ -205,7 +211,7 @@ class Trainer:
             )
         self._scaler.unscale_(self.optimizer)
         limit = self.config.max_grad_norm if self.config.max_grad_norm else math.inf
-        norm = self._early.take_norm() if self._early else float(nn.utils.clip_grad_norm_(self._learning, limit))
+        norm = self._early.take_norm() if self._early else self.parallel.clip(self._learning, limit)
         if not math.isfinite(norm) and not self._scaler.is_enabled():
             raise TrainingError(
                 f"the gradient is {norm} at step {step.number + 1}: the training stopped. {self._last_good()}",
@@ -252,17 +258,18 @@ class Trainer:
         totals: list[torch.Tensor] = []
         sums: dict[str, tuple[torch.Tensor | float, torch.Tensor | float]] = {}
         if self.stage.looks_ahead:
-            ahead = looked_ahead(self.stage, self.scorer, self._batches(step), precision=self.precision, parallel=parallel)
-            self.stage.begin_step(ahead)
-        for batch, is_last in _with_last(self._batches(step)):
+            ahead = parallel.even(self._batches(step), self._spare(step))
+            self.stage.begin_step(looked_ahead(self.compute, ahead, precision=self.precision, parallel=parallel))
+        for (batch, counts), is_last in _with_last(parallel.even(self._batches(step), self._spare(step))):
             with self.precision.context():
-                output = self.stage.loss(self.scorer, batch)
-            if self._early and not torch.isfinite(output.total):  # no weight moves by it: the caller stops
-                return float(output.total.detach()), {}
+                total, metrics = self.compute(batch)
+            if self._early and not torch.isfinite(total):  # no weight moves by it: the caller stops
+                return float(total.detach()), {}
             with self._early.armed(is_last) if self._early else nullcontext():
-                self._scaler.scale(output.total / units).backward()
-            totals.append(output.total.detach())
-            add_sums(sums, output.metrics)
+                self._scaler.scale(total / units * (parallel.gradient_factor if counts else 0.0)).backward()
+            if counts:
+                totals.append(total.detach())
+                add_sums(sums, metrics)
         parallel.sum_gradients(self._learning)
         loss = float(torch.stack(totals).sum()) / units if totals else 0.0
         return parallel.sum_numbers([loss])[0], parallel.sum_named(sums)
@@ -297,14 +304,17 @@ class Trainer:
         if elsewhere:
             self.optimizer.train()
 
+    def _spare(self, step: Step) -> Iterator[Batch]:
+        """A batch of the step for a rank that has no share in it."""
+        return self.loader.batches(step, max_tokens=1, device=self.parallel.device)
+
     # ---- evaluating ---------------------------------------------------------------------------------------------------
 
     def evaluate(self) -> dict[str, float]:
         """Mean loss over each evaluation set: eval_loss, or eval_<name>_loss and their mean where there are several."""
         with self._settled():
             metrics = evaluate(
-                self.stage,
-                self.scorer,
+                self.compute,
                 self.evaluations,
                 parallel=self.parallel,
                 precision=self.precision,
@@ -408,31 +418,54 @@ class Trainer:
 
     # ---- saving and resuming ------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def whole_model(self) -> Iterator[None]:
+        """Inside, rank 0's model can be saved as if it lay in one piece. Entered by every rank."""
+        with self.parallel.whole(self.model, everything=self._saves_everything):
+            yield
+
     def _save(self) -> None:
         with self._settled():
             self._write()
-        self.parallel.barrier()
 
     def _write(self) -> None:
-        if self.parallel.is_main:
-            folder = self.run.checkpoint(self.progress.step)
-            state = tensors = None
-            if not self.config.save_only_model:
-                names = checkpoints.parameter_names(self.model)
-                tensors = checkpoints.optimizer_tensors(self.optimizer, names) | checkpoints.random_states(self.parallel.device)
-                state = {
-                    "identity": self._identity,
-                    "progress": asdict(self.progress),
-                    "schedule": self.schedule.state_dict(),
-                    "scaler": self._scaler.state_dict(),
-                    "stage": self.stage.state(),
-                    "window": asdict(self._window),
-                    "evaluations_without_gain": self._evaluations_without_gain,
-                    "elapsed_s": self._elapsed(),
-                }
-            checkpoints.write(folder, self._save_model, state, tensors or {})
+        folder, parallel = self.run.checkpoint(self.progress.step), self.parallel
+        parallel.settle()
+        tensors = None
+        if not self.config.save_only_model:
+            names = checkpoints.parameter_names(self.model)
+            tensors = checkpoints.optimizer_tensors(self.optimizer, names) | checkpoints.random_states(parallel.device)
+        with self.whole_model():
+            if not parallel.is_main:
+                checkpoints.write_mine(folder, parallel.rank, tensors, parallel.barrier)
+            else:
+                checkpoints.write(folder, self._save_model, tensors and self._state(), tensors or {}, parallel.barrier)
+        if parallel.is_main:
             self._call("on_save", folder)
             self._forget_old()
+        parallel.barrier()
+
+    def _state(self) -> dict[str, Any]:
+        """What the next step depends on besides tensors."""
+        return {
+            "identity": self._identity,
+            "progress": asdict(self.progress),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "stage": self.stage.state(),
+            "window": asdict(self._window),
+            "evaluations_without_gain": self._evaluations_without_gain,
+            "elapsed_s": self._elapsed(),
+        }
+
+    def _load_weights(self, folder: Path) -> None:
+        with self.parallel.filled(self.model, everything=self._saves_everything):
+            self.adapter.load(self.model, folder)
+
+    @property
+    def _saves_everything(self) -> bool:
+        """Whether the frozen weights are saved with those that learn: lora and oft write the adapter alone."""
+        return self.config.finetuning_type in ("full", "freeze")
 
     def _forget_old(self) -> None:
         limit = self.config.save_total_limit
@@ -447,7 +480,7 @@ class Trainer:
 
     def _restore(self, folder: Path) -> None:
         state, tensors = checkpoints.read(folder)
-        self.adapter.load(self.model, folder)
+        self._load_weights(folder)
         checkpoints.restore_optimizer(self.optimizer, checkpoints.parameter_names(self.model), tensors)
         self.schedule.load_state_dict(state["schedule"])
         for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr()):
@@ -460,7 +493,7 @@ class Trainer:
         self._evaluations_without_gain = state["evaluations_without_gain"]
         self._elapsed_s = state["elapsed_s"]
         self._last = {}
-        checkpoints.restore_random(tensors, self.parallel.device)
+        checkpoints.restore_random(tensors.random(self.parallel.rank, self.parallel.world_size), self.parallel.device)
         if self.parallel.is_main:
             self.run.truncate_metrics(self.progress.step)
         logger.info("resumed from %s", folder)
@@ -471,7 +504,7 @@ class Trainer:
             raise CheckpointError(
                 f"the best checkpoint {best} is gone.", "Save as often as you evaluate: save_steps = eval_steps."
             )
-        self.adapter.load(self.model, best)
+        self._load_weights(best)
 
     def _last_good(self) -> str:
         kept = next((folder for folder in self.run.checkpoints() if checkpoints.fault(folder) is None), None)

@@ -7,21 +7,26 @@ process.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from luthier.errors import TrainingError
+from luthier.trainer.sharding import filled, settle, shard, whole
 
 if TYPE_CHECKING:
+    from luthier.config.sharding import Sharding
     from luthier.runtime.crew import Crew
+    from luthier.trainer.compute import Compute
 
+Item = TypeVar("Item")
 BUCKET_BYTES = 64 * 2**20
 
 
@@ -31,11 +36,15 @@ class Parallel:
 
     def __init__(self, device: torch.device, timeout_s: float = 1800.0, crew: Crew | None = None):
         self._crew = crew
+        self._sharded: Compute | None = None
         self.world_size = int(os.environ.get("WORLD_SIZE", 1))
         self.rank = int(os.environ.get("RANK", 0))
         self.device = device
         if self.world_size > 1 and not dist.is_initialized():
-            backend = "nccl" if device.type == "cuda" else "gloo"
+            backend = "gloo"
+            if device.type == "cuda":
+                torch.cuda.set_device(device)
+                backend = "cpu:gloo,cuda:nccl"  # weights that wait in the CPU's memory are gathered there
             dist.init_process_group(backend, timeout=timedelta(seconds=min(timeout_s, 10 * 365 * 86400)))
 
     @contextmanager
@@ -58,9 +67,74 @@ class Parallel:
     def is_main(self) -> bool:
         return self.rank == 0
 
+    # ---- in parts ----
+
+    def shard(self, compute: Compute, sharding: Sharding) -> None:
+        """From now on each rank holds its part of every parameter of compute (trainer/sharding.py)."""
+        if self.world_size > 1:
+            shard(compute, sharding, self.device, self.world_size)
+            self._sharded = compute
+
+    @property
+    def gradient_factor(self) -> float:
+        """What a loss is multiplied by before its backward pass: parts are averaged over the ranks, and a sum is wanted."""
+        return float(self.world_size) if self._sharded else 1.0
+
+    @property
+    def is_sharded(self) -> bool:
+        return self._sharded is not None
+
+    def even(self, items: Iterable[Item], spare: Iterable[Item]) -> Iterator[tuple[Item, bool]]:
+        """The items, each with True. In parts, every rank must do as many passes as the one with the most: those that have
+        fewer do the rest with an item that does not count (False); the first of spare where a rank has none."""
+        if not self._sharded:
+            yield from ((item, True) for item in items)
+            return
+        held = list(items)
+        missing = self.most(len(held)) - len(held)  # before any pass: what ranks say to one another has an order
+        yield from ((item, True) for item in held)
+        for _ in range(missing):
+            yield (held[0] if held else next(iter(spare))), False
+
+    def most(self, number: int) -> int:
+        """The largest of the ranks' numbers."""
+        if self.world_size == 1:
+            return number
+        tensor = torch.tensor(number, device=self.device)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return int(tensor)
+
+    def settle(self) -> None:
+        """Give back what passes without gradients have left gathered."""
+        if self._sharded:
+            settle(self._sharded)
+
+    def whole(self, model: nn.Module, *, everything: bool) -> AbstractContextManager[None]:
+        """Inside, rank 0's model can be saved as if it lay in one piece. Entered by every rank."""
+        self.settle()
+        return whole(model, everything=everything, here=self.is_main) if self._sharded else nullcontext()
+
+    def filled(self, model: nn.Module, *, everything: bool) -> AbstractContextManager[None]:
+        """Inside, model can be loaded into as if it lay in one piece. Entered by every rank."""
+        self.settle()
+        return filled(model, everything=everything) if self._sharded else nullcontext()
+
+    def clip(self, parameters: Sequence[nn.Parameter], limit: float) -> float:
+        """Scale the gradients down to a norm of limit at the most; returns the norm before, over all parts."""
+        if not self._sharded:
+            return float(nn.utils.clip_grad_norm_(parameters, limit))
+        local = [p.grad.to_local() for p in parameters if p.grad is not None]
+        mine = float(nn.utils.get_total_norm([part for part in local if part.numel()])) if local else 0.0
+        norm = math.sqrt(self.sum_numbers([mine**2])[0])
+        if norm > limit:
+            torch._foreach_mul_(local, limit / (norm + 1e-6))
+        return norm
+
+    # ---- the same on every rank ----
+
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace each gradient by its sum over the ranks, in place; a parameter without gradient counts as zero."""
-        if self.world_size == 1:
+        if self.world_size == 1 or self._sharded:
             return
         bucket: list[Tensor] = []
         size = 0
@@ -101,6 +175,14 @@ class Parallel:
             before = added.get(name, (0.0, 0.0))
             added[name] = (before[0] + total, before[1] + count)
         return added
+
+    def gather(self, items: list[Item]) -> list[Item]:
+        """The items of all ranks, those of rank 0 first."""
+        if self.world_size == 1:
+            return items
+        everyone: list[Any] = [None] * self.world_size
+        dist.all_gather_object(everyone, items)
+        return [item for theirs in everyone for item in theirs]
 
     def any(self, flag: bool) -> bool:
         """Whether any rank says so; the same answer on all."""

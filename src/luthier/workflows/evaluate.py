@@ -25,6 +25,7 @@ from luthier.runtime.progress import progress_bars
 from luthier.runtime.seeds import set_seed
 from luthier.stages import STAGES
 from luthier.trainer import evaluation
+from luthier.trainer.compute import Compute
 from luthier.trainer.parallel import Parallel
 from luthier.workflows.answering import load_words, settle
 from luthier.workflows.encode import encode_dataset
@@ -89,8 +90,7 @@ def _evaluate(config: Config, run: Run, device: Device, parallel: Parallel) -> d
     with progress_bars(config.disable_tqdm or not parallel.is_main) as bars:
         opened: list[Any] = []
         metrics: dict[str, Any] = evaluation.evaluate(
-            stage,
-            scorer,
+            Compute(stage, scorer),
             {name: EvaluationLoader(store) for name, store in stores.items()},
             parallel=parallel,
             precision=precision,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from luthier.runtime.precision import Precision
     from luthier.stages.base import Stage
     from luthier.templates.base import Template
+    from luthier.trainer.parallel import Parallel
     from luthier.types import Batch
     from luthier.workflows.rewarding import Rewards
 
@@ -71,10 +72,10 @@ class Player:
         tokenizer: PreTrainedTokenizerBase,
         template: Template,
         precision: Precision,
-        device: torch.device,
+        parallel: Parallel,
     ):
         self._config, self._stage, self._data, self._rewards, self._scorer = config, stage, data, rewards, scorer
-        self._precision, self._device = precision, device
+        self._precision, self._parallel, self._device = precision, parallel, parallel.device
         self._stop = template.stop_token_ids[0]
         self._engine = HFEngine(getattr(net, "model", net) if stage.needs_head else net, tokenizer, template.stop_token_ids)
         self._prompts = list(read_samples(config, wants=Prompt))
@@ -82,16 +83,26 @@ class Player:
             logger.warning("dropout (%g) is off: answers are drawn and learned by the same network.", largest)
 
     def __call__(self, chosen: np.ndarray, step: int) -> Round:
-        asked = np.repeat(chosen, self.num_answers)
-        answers = self._draw(asked, step)
-        rollouts = Rollouts(
-            [Encoded(segments=(segment_of([Turn(prompt=answer.prompt, answer=answer.tokens)]),)) for answer in answers]
-        )
-        prompts = [self._prompts[int(self._data.rows[number])] for number in asked]
-        total, means = self._rewards(prompts, answers, rollouts)
+        """Each device answers its share of the prompts and has that judged; then all of them know all answers."""
+        places = np.arange(len(chosen) * self.num_answers).reshape(-1, self.num_answers)
+        mine = np.array_split(places, self._parallel.world_size)[self._parallel.rank].ravel()
+        answers, totals, sums = self._judged(np.repeat(chosen, self.num_answers)[mine], mine, step)
+        answers, total = self._parallel.gather(answers), np.array(self._parallel.gather(totals))
+        rollouts = _rollouts(answers)
         self._show(step, answers, total)
-        metrics = _metrics(answers, total, means) | self._judge(rollouts, total)
+        metrics = _metrics(answers, total, self._parallel.sum_named(sums)) | self._judge(rollouts, total)
         return Round(rollouts=rollouts, updates=self._updates(len(rollouts), step), metrics=metrics)
+
+    def _judged(
+        self, asked: np.ndarray, places: np.ndarray, step: int
+    ) -> tuple[list[Answer], list[float], dict[str, tuple[float, float]]]:
+        """Answers to the prompts asked, the reward of each, and what each reward function gave in all: name -> (sum, count)."""
+        if not len(asked):
+            return [], [], {}
+        answers = self._draw(asked, places, step)
+        prompts = [self._prompts[int(self._data.rows[number])] for number in asked]
+        total, means = self._rewards(prompts, answers, _rollouts(answers))
+        return answers, total.tolist(), {name: (mean * len(answers), len(answers)) for name, mean in means.items()}
 
     def _judge(self, rollouts: Rollouts, total: np.ndarray) -> dict[str, tuple[float, float]]:
         """Write advantages into rollouts, and return metrics. total: (rollouts,) rewards."""
@@ -101,10 +112,12 @@ class Player:
         """The rollouts of each optimizer update."""
         raise NotImplementedError
 
-    def _draw(self, asked: np.ndarray, step: int) -> list[Answer]:
+    def _draw(self, asked: np.ndarray, places: np.ndarray, step: int) -> list[Answer]:
+        """places: the number of each answer among those of all devices; what is drawn follows from it."""
         prompts = [tuple(int(id) for id in self._data.segments(int(number))[0].input_ids) for number in asked]
         samplings = [
-            sampling_of(self._config, _seed(self._config.seed, step, int(number), place)) for place, number in enumerate(asked)
+            sampling_of(self._config, _seed(self._config.seed, step, int(number), int(place)))
+            for place, number in zip(places, asked)
         ]
         answers: dict[int, Answer] = {}
         with self._precision.context():
@@ -117,13 +130,13 @@ class Player:
     @torch.no_grad()
     def _noted(self, rollouts: Rollouts, say: Callable[[Batch], Tensor]) -> list[np.ndarray]:
         """What `say` says of the answers' tokens now, before the first update; one answer at a time, so that it does not
-        depend on how micro-batches are cut."""
+        depend on how micro-batches are cut. Each device asks for its share."""
         notes = []
-        for number in range(len(rollouts)):
+        for number in np.array_split(np.arange(len(rollouts)), self._parallel.world_size)[self._parallel.rank]:
             (batch,) = rollouts.batches(np.array([number]), int(rollouts.lengths.max()), self._device)
             with self._precision.context():
                 notes.append(say(batch).float().cpu().numpy())
-        return notes
+        return self._parallel.gather(notes)
 
     def _show(self, step: int, answers: Sequence[Answer], total: np.ndarray) -> None:
         every = max(1, int(self._config.logging_steps))
@@ -201,11 +214,17 @@ def _seed(*numbers: int) -> int:
     return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest())
 
 
-def _metrics(answers: Sequence[Answer], total: np.ndarray, means: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+def _rollouts(answers: Sequence[Answer]) -> Rollouts:
+    return Rollouts([Encoded(segments=(segment_of([Turn(prompt=a.prompt, answer=a.tokens)]),)) for a in answers])
+
+
+def _metrics(
+    answers: Sequence[Answer], total: np.ndarray, sums: Mapping[str, tuple[float, float]]
+) -> dict[str, tuple[float, float]]:
     count = float(len(answers))
     return {
         "reward": (float(total.sum()), count),
         "completions/mean_length": (float(sum(len(answer.tokens) for answer in answers)), count),
         "completions/clipped_ratio": (float(sum(not answer.finished for answer in answers)), count),
-        **{name: (mean, 1.0) for name, mean in means.items()},
+        **sums,
     }

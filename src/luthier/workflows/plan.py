@@ -12,11 +12,13 @@ import torch
 
 from luthier.adapters import ADAPTERS
 from luthier.adapters.targets import linear_layers
+from luthier.config.sharding import sharding_of
 from luthier.models.load import load_config_of_model
 from luthier.models.logps import CHUNK_BYTES
 from luthier.planner.footprint import Footprint, measure
 from luthier.planner.forecast import Machine, Work, make_plan
 from luthier.planner.speed import flops_per_second
+from luthier.runtime.crew import places
 from luthier.runtime.device import memory, pick_device
 from luthier.runtime.precision import training_precision
 
@@ -44,11 +46,13 @@ def plan_training(
     device: Device | None = None,
     precision: Precision | None = None,
     held_bytes: int = 0,
+    parts: int | None = None,
 ) -> Plan:
     """The plan of a training on this machine. Everything not given is read from config and the machine.
 
     lengths: tokens of every sample; None: all of cutoff_len.  supervised: share of tokens that are learned.
     samples_per_step: on this device.  held_bytes: memory already taken by the model, if it is loaded.
+    parts: into how many the model is cut, one a device (fsdp, deepspeed).
     """
     model_config = model_config or load_config_of_model(config)
     device = device or pick_device(config)
@@ -73,7 +77,26 @@ def plan_training(
         flops_per_second=flops_per_second(device.kind, precision.compute_dtype),
         threads=torch.get_num_threads(),
     )
-    return make_plan(config, footprint_of(config, model_config, precision.param_dtype), work, machine)
+    if parts is None:
+        here = places(config)
+        parts = here.per_machine * here.machines if sharding_of(config) else 1
+    footprint = footprint_of(config, model_config, precision.param_dtype)
+    return make_plan(config, footprint if parts == 1 else one_part(footprint, parts), work, machine)
+
+
+def one_part(footprint: Footprint, parts: int) -> Footprint:
+    """What one device holds of a model in parts: its part, and gathered whole the embeddings, the head and one layer."""
+    f = footprint
+    value = f.weight_bytes / max(1, f.parameters)
+    ends = min(f.weight_bytes, int(2 * f.vocabulary * f.hidden * value))
+    gathered = ends + (f.weight_bytes - ends) // max(1, f.layers)
+    return replace(
+        f,
+        parameters=int((f.weight_bytes // parts + gathered) / value),  # the size of one value stays
+        weight_bytes=f.weight_bytes // parts + gathered,
+        trainable=f.trainable // parts,
+        trainable_bytes=f.trainable_bytes // parts,
+    )
 
 
 def footprint_of(config: Config, model_config: PretrainedConfig, dtype: torch.dtype) -> Footprint:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from luthier.batches.loader import EvaluationLoader, Loader
 from luthier.batches.pack import pack
@@ -19,7 +20,7 @@ from luthier.batches.store import EncodedStore
 from luthier.batches.stream import StreamLoader
 from luthier.batches.views import Tokens
 from luthier.config import Config
-from luthier.errors import ConfigError
+from luthier.config.sharding import sharding_of
 from luthier.models.load import load_config_of_model, load_model
 from luthier.models.score import Scorer
 from luthier.models.tokenizer import load_tokenizer
@@ -124,10 +125,12 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
         making = config if parallel.is_main else config.model_copy(update={"overwrite_cache": False})
         return encode_dataset(making, names, stage, template, tokenizer, part=part)
 
-    if config.stage in PLAYERS and parallel.world_size > 1:
-        raise ConfigError(
-            f"stage {config.stage} on several devices is not built yet: its answers are drawn on one.", "Start one process."
-        )
+    sharding = sharding_of(config)
+    if sharding and parallel.is_main:
+        logger.info("%s", sharding.describe(parallel.world_size, device.kind))
+    sharding = sharding if parallel.world_size > 1 else None
+    # a model that one device cannot hold begins in the CPU's memory, from where each device takes its part
+    birthplace = torch.device("cpu") if sharding else device.torch
     rewards, callbacks = Rewards(config), make_callbacks(config, run)  # what is missing is said before anything is loaded
 
     if not parallel.is_main:
@@ -136,11 +139,11 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
     if parallel.is_main:
         parallel.barrier()
 
-    model = load_model(config, device=device.torch, dtype=precision.param_dtype, for_training=True)
+    model = load_model(config, device=birthplace, dtype=precision.param_dtype, for_training=True)
     adapter = make_adapter(config, stage)
     net = adapter.attach(model)
     scorer = Scorer(net, neftune_alpha=config.neftune_noise_alpha)
-    reference_bytes = set_reference(config, stage, scorer, adapter, net, device=device.torch, precision=precision)
+    reference_bytes = set_reference(config, stage, scorer, adapter, net, device=birthplace, precision=precision)
     loader = make_loader(config, data, parallel.world_size)
     if config.stage in PLAYERS:
         decode = tokenizer.decode
@@ -155,10 +158,11 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
             tokenizer=tokenizer,
             template=template,
             precision=precision,
-            device=device.torch,
+            parallel=parallel,
         )
         loader = RolloutLoader(loader, player, config.max_new_tokens)
     learned = loader.store  # of a stream, what can be known of it now: its first window
+    held_bytes = sum(p.numel() * p.element_size() for p in net.parameters()) + reference_bytes
     plan = plan_training(
         config,
         model_config=model_config,
@@ -167,14 +171,13 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
         samples_per_step=-(-loader.samples_per_step // parallel.world_size),
         device=device,
         precision=precision,
-        held_bytes=sum(p.numel() * p.element_size() for p in net.parameters()) + reference_bytes,
+        held_bytes=held_bytes if birthplace == device.torch else 0,
+        parts=parallel.world_size if sharding else 1,
     )
     if scorer.reference and config.precompute_ref_log_probs:
         stores, at_once = [learned, *held_out.values()], 2 * plan.micro_batch_tokens
-        scorer.reference = cache_reference(
-            scorer.reference, stores, max_tokens=at_once, device=device.torch, precision=precision
-        )
-    if plan.gradient_checkpointing:
+        scorer.reference = cache_reference(scorer.reference, stores, max_tokens=at_once, device=birthplace, precision=precision)
+    if plan.gradient_checkpointing or (sharding and sharding.checkpointing):
         with quiet_transformers():
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     same = identity(config, learned, loader, model_config)
@@ -196,6 +199,7 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
             micro_batch_tokens=plan.micro_batch_tokens,
             save_model=saver(config, adapter, net, tokenizer, template),
             identity=same,
+            sharding=sharding,
             resume_from=resume_from,
             stop_asked=signals.asked,
         )
@@ -204,8 +208,10 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
             show_first_sample(learned, tokenizer)
         summary = trainer.fit()
     final = trainer.evaluate() if held_out and config.do_eval else None
+    with trainer.whole_model():
+        if parallel.is_main:
+            save_final(run, saver(config, adapter, net, tokenizer, template))
     if parallel.is_main:
-        save_final(run, saver(config, adapter, net, tokenizer, template))
         if final:
             run.write_results("eval", final)
         run.write_results("train", {k: v for k, v in summary.items() if k not in ("state", "reason")})
