@@ -17,8 +17,9 @@ COMPOSED = {
 
 
 def code() -> str:
-    """All code that may read a key: everything but config/, and of that the groups' own methods."""
+    """All code that may read a key: everything but config/, and of that the groups' own methods and what makes a Sharding."""
     outside = [path for path in SOURCE.rglob("*.py") if SOURCE / "config" not in path.parents]
+    outside.append(SOURCE / "config" / "sharding.py")
     text = "\n".join(path.read_text(encoding="utf-8") for path in outside)
     groups = "\n".join(path.read_text(encoding="utf-8") for path in (SOURCE / "config" / "keys").glob("*.py"))
     return text + " ".join(re.findall(r"self\.\w+", groups))

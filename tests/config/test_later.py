@@ -31,7 +31,6 @@ def test_row(key: str):
             'report_to: "tensorboard,comet_ml" is not built yet: this tracker. '
             "Built: none, all, tensorboard, wandb, swanlab, mlflow.",
         ),
-        ({"deepspeed": "ds.json"}, 'deepspeed: "ds.json" is not built yet: DeepSpeed. Take the key out.'),
     ],
 )
 def test_refused(settings: dict, complaint: str):

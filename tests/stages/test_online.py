@@ -76,7 +76,7 @@ def make_trainer(folder, stage, monkeypatch, **keys):
         tokenizer=tokenizer,
         template=template,
         precision=FLOAT32,
-        device=CPU,
+        parallel=Parallel(CPU),
     )
     return Trainer(
         config,

@@ -67,7 +67,8 @@ def whole(model: nn.Module, *, everything: bool, here: bool = True) -> Iterator[
     found: dict[int, Tensor] = {}
     for parameter in model.parameters():
         if isinstance(parameter, DTensor) and (everything or parameter.requires_grad):
-            gathered = parameter.detach().full_tensor()  # all processes take part, one parameter at a time
+            part = parameter.detach().to(parameter.device_mesh.device_type)  # it may wait in the CPU's memory
+            gathered = part.full_tensor()  # all processes take part, one parameter at a time
             if here:
                 found[id(parameter)] = gathered.cpu()
     with _swapped(model, found):

@@ -21,12 +21,14 @@ from luthier.batches.stream import StreamLoader
 from luthier.batches.views import Tokens
 from luthier.config import Config
 from luthier.config.sharding import sharding_of
+from luthier.hub import resolve_model
 from luthier.models.load import load_config_of_model, load_model
 from luthier.models.score import Scorer
 from luthier.models.tokenizer import load_tokenizer
+from luthier.models.weights import weight_bytes
 from luthier.runs import Run
 from luthier.runtime.crew import Crew, Places, is_member, places
-from luthier.runtime.device import pick_device
+from luthier.runtime.device import memory, pick_device
 from luthier.runtime.logging import log_to_file
 from luthier.runtime.precision import training_precision
 from luthier.runtime.quiet import quiet_transformers
@@ -129,8 +131,7 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
     if sharding and parallel.is_main:
         logger.info("%s", sharding.describe(parallel.world_size, device.kind))
     sharding = sharding if parallel.world_size > 1 else None
-    # a model that one device cannot hold begins in the CPU's memory, from where each device takes its part
-    birthplace = torch.device("cpu") if sharding else device.torch
+    birthplace = device.torch if not sharding or holds_whole(config, device) else torch.device("cpu")
     rewards, callbacks = Rewards(config), make_callbacks(config, run)  # what is missing is said before anything is loaded
 
     if not parallel.is_main:
@@ -216,6 +217,12 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
             run.write_results("eval", final)
         run.write_results("train", {k: v for k, v in summary.items() if k not in ("state", "reason")})
         run.update_status(state="stopped" if summary["state"] == "stopped" else "finished", reason=summary["reason"])
+
+
+def holds_whole(config: Config, device: Device) -> bool:
+    """Whether the whole model may lie on device until each keeps its part. Else it begins in the CPU's memory."""
+    stored = weight_bytes(resolve_model(config.model_name_or_path or "", config))
+    return 4 * stored < memory(device)[0]  # in float32 twice the bytes of the files, and room to cut them
 
 
 def datasets(config: Config, encode: Callable[..., EncodedStore | Stream]) -> tuple[Tokens | Stream, dict[str, Tokens]]:

@@ -10,7 +10,12 @@ OF_MATRICES = ("use_galore", "use_apollo", "use_badam", "use_muon", "use_adam_mi
 
 WHOLE = (
     ("fp16", "fp16", lambda c: c.fp16, "fp16 is not built for models in parts: set bf16: true"),
-    ("answers", "stage", lambda c: c.stage in ("ppo", "grpo"), "answers cannot be drawn from a model in parts"),
+    (
+        "a stage that draws answers",
+        "stage",
+        lambda c: c.stage in ("ppo", "grpo"),
+        "answers cannot be drawn from a model in parts",
+    ),
     (
         "a quantised base",
         "quantization_bit",
