@@ -7,6 +7,7 @@ An API key has no place in it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import yaml
@@ -40,7 +41,7 @@ class RecipeForm:
 
     def default(self, path: Path) -> Any:
         """What holds where nothing is set."""
-        value: Any = Recipe().model_dump(mode="json")
+        value: Any = _defaults()
         for name in path:
             value = value.get(name) if isinstance(value, Mapping) else None
         return value
@@ -93,6 +94,11 @@ class RecipeForm:
     def is_own_prompt(self, stage: str, language: str) -> bool:
         """Whether it is the recipe's, and not the one that comes with Luthier."""
         return isinstance(self.get(_prompt_path(stage, language)), str)
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return Recipe().model_dump(mode="json")
 
 
 def _prompt_path(stage: str, language: str) -> Path:

@@ -228,7 +228,7 @@ def _look(project: Project) -> tuple[dict[str, int], dict[str, int], list[dict[s
     versions = []
     for row in project.store.all("SELECT * FROM export ORDER BY at DESC, version DESC"):
         folder = project.exports / row["version"]
-        if folder.is_dir():
+        if (folder / INFO_FILE).is_file():
             names = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
             versions.append(
                 {

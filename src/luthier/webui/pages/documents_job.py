@@ -47,7 +47,9 @@ class JobCard:
         try:
             now = await self.desk.ask(progress_of)
         except LuthierError as error:
-            now = {**self.now, "error": self.page.explain(error)}
+            if not is_gone(self.line):
+                self.line.set_content(f'<div class="note bad">{escape(self.page.explain(error))}</div>')
+            return
         if is_gone(self.tiles):
             return
         if now != self.now or now.get("work", {}).get("state") in BUSY:

@@ -34,6 +34,7 @@ class Review:
         self.rows: list[dict[str, Any]] = []
         self.number = 0
         self.edits = False
+        self.is_busy = False
         self.picture = bool(desk.page.store.get("documents.picture", True))
 
     async def draw(self) -> None:
@@ -59,7 +60,7 @@ class Review:
         flag.on_value_change(lambda event: self._choose(flag=event.value))
         self.place = ui.element("div").classes("two docs-review")
         text_block(t("docs.keys"), "small muted hide-phone")
-        ui.keyboard(on_key=self._key, ignore=["input", "select", "textarea"])
+        ui.keyboard(on_key=self._key, repeating=False, ignore=["input", "select", "textarea"])
         await self._load()
 
     async def _choose(self, **chosen: str) -> None:
@@ -214,7 +215,7 @@ class Review:
             await self._move(-1)
 
     async def _decide(self, decision: str) -> None:
-        if self.edits:
+        if self.edits or self.is_busy:
             return
         id = self.rows[self.number]["id"]
         await self._do(lambda project: review.decide(project, [id], decision))
@@ -239,21 +240,26 @@ class Review:
         await self._do(do)
 
     async def _do(self, action: Any) -> None:
-        """Then the next row; where the queue is used up, what is left of it."""
+        """Then the next row; where the queue is used up, what is left of it. A key that comes too early counts for nothing."""
+        self.is_busy = True
         try:
             await self.desk.ask(action)
+            self.edits = False
+            if self.number + 1 < len(self.rows):
+                self.number += 1
+                await self._show()
+            else:
+                await self._load()
         except LuthierError as error:
             self.page.complain(error)
             return
-        self.edits = False
-        if self.number + 1 < len(self.rows):
-            self.number += 1
-            await self._show()
-        else:
-            await self._load()
+        finally:
+            self.is_busy = False
         await self.desk.look_again()
 
     async def _move(self, by: int) -> None:
+        if self.is_busy:
+            return
         self.number = min(max(0, self.number + by), len(self.rows) - 1)
         self.edits = False
         await self._show()

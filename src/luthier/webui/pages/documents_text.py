@@ -54,6 +54,9 @@ class Text:
                 icon_button(t("previous"), "left", lambda: self._move(-1))
                 self.where = ui.html("", sanitize=False, tag="span").props('role="status" data-test="where"')
                 icon_button(t("next"), "right", lambda: self._move(1)).props('data-test="next-window"')
+                self.jump = ui.input(placeholder=t("docs.go_to")).classes("docs-jump")
+                self.jump.props(f'outlined dense inputmode=numeric aria-label="{t("docs.go_to")}" data-test="jump"')
+                self.jump.on("keydown.enter", self._jump)
         self.place = ui.element("div").classes("two docs-beside")
         await self._choose(self.row["id"], self.at)
 
@@ -68,6 +71,14 @@ class Text:
     async def _move(self, by: int) -> None:
         self.number = min(max(0, self.number + by), len(self.windows) - 1)
         await self._show()
+
+    async def _jump(self) -> None:
+        """To the page, or part, whose number was typed."""
+        if (self.jump.value or "").strip().isdigit():
+            wanted = int(self.jump.value)
+            by_page = {window.page: number for number, window in enumerate(self.windows) if window.page}
+            self.number = by_page.get(wanted, min(max(0, wanted - 1), len(self.windows) - 1))
+            await self._show()
 
     async def _show(self) -> None:
         t, window = self.page.t, self.windows[self.number]
