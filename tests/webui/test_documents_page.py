@@ -238,9 +238,9 @@ def test_a_job_of_a_model_outlives_the_page_and_its_numbers_are_true(browser, bo
 def test_documents_are_shown_not_run_and_the_page_fits_a_phone(browser, board, tmp_path):
     attack = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
     source = tmp_path / "evil.md"
-    source.write_text(
-        f"# {attack}\n\n## How to start {attack}\n\n{attack} is a pump that moves water.\n\n**What is {attack}?**\n\n{attack}\n"
-    )
+    odd = '# " onclick=x \\\n\nThe second pump is a pump that moves air.\n\n' * 40
+    said = f"## How to start {attack}\n\n{attack} is a pump that moves water.\n\n**What is {attack}?**\n\n{attack}\n\n"
+    source.write_text(f"# {attack}\n\n{said}{odd}")
     page = browser.page("zh", width=390, height=844)
     new_project(page, board.url, "evil")
     upload(page, source)

@@ -42,7 +42,8 @@ def button(
 
 def icon_button(label: str, drawing: str, on_click: Callable[..., Any] | None = None, *, tiny: bool = False) -> ui.button:
     """A button that is only a drawing; label is what it says to those who cannot see it, and in its tooltip."""
-    made = button("", on_click, drawing=drawing, kind="icon", tiny=tiny).props(f'aria-label="{escape(label, quote=True)}"')
+    made = button("", on_click, drawing=drawing, kind="icon", tiny=tiny)
+    made.props["aria-label"] = label  # foreign names are no part of a string that is parsed
     made.tooltip(label)
     return made
 
@@ -96,7 +97,7 @@ def copy(page: Page, text: str) -> None:
 def dialog(title: str, *, narrow: bool = False) -> Iterator[ui.dialog]:
     """An open dialog with a heading; it is gone for good when it closes."""
     with ui.dialog() as made, ui.element("div").classes("q-card dialog" + (" narrow" if narrow else "")):
-        made.props(f'aria-label="{escape(title, quote=True)}"')
+        made.props["aria-label"] = title
         text_block(title, tag="h2")
         yield made
     made.on("hide", made.delete)

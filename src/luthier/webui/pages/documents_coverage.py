@@ -71,7 +71,7 @@ class Coverage:
                     share = f"{part.proved / max(1, part.chars):.0%}"
                     said = t("docs.cell", section=name, rows=part.rows, share=share)
                     made = button(f"{part.rows}", lambda part=part: self._open(part)).classes(f"heat heat-{heat(part)}")
-                    made.props(f'aria-label="{escape(said, quote=True)}" data-test="cell"')
+                    made.props('data-test="cell"').props["aria-label"] = said
                     made.tooltip(said)
 
     async def _open(self, part: Part) -> None:

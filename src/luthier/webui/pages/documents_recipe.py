@@ -171,7 +171,7 @@ class RecipeForm:
                     with ui.element("div").classes("mixed"):
                         text_block(said, "small")
                         made = ui.input(value=f"{weight:g}").props(f"outlined dense debounce={TYPING_MS} inputmode=decimal")
-                        made.props(f'aria-label="{escape(said, quote=True)}"')
+                        made.props["aria-label"] = said
                         made.on_value_change(lambda event, name=name: take(name, event.value))
                         cells[name] = ui.html("", sanitize=False, tag="span").classes("small muted num")
             show()

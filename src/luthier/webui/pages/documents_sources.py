@@ -85,7 +85,7 @@ class Sources:
     def _line(self, row: dict[str, Any]) -> None:
         t, state = self.page.t, row["state"]
         said = [row["problem"]] if row["problem"] else json.loads(row["notes"])
-        with ui.element("tr").props(f'data-name="{escape(row["name"], quote=True)}"'):
+        with ui.element("tr"):
             with ui.element("td"):
                 text_block(row["name"], "strong break")
                 for text in said:

@@ -148,7 +148,7 @@ class Text:
                     if number + 1 < len(parts):
                         label = t("docs.cut.after", words=" ".join(text[start:end].split())[-LONGEST_LABEL:])
                         made = button(t("docs.cut.here"), self._cutter(chunk, end, opened), tiny=True)
-                        made.props(f'aria-label="{escape(label, quote=True)}" data-at="{end}"').classes("cut-here")
+                        made.classes("cut-here").props(f'data-at="{end}"').props["aria-label"] = label
             with ui.element("div").classes("row-8 end"):
                 button(t("close"), opened.close)
 
