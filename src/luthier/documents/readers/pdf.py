@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from luthier.documents.base import Parsed, joined, plural
-from luthier.documents.readers.pdf_repair import Bookmark, repair_pages
+from luthier.documents.readers.pdf_page import page_with_tables
+from luthier.documents.readers.pdf_repair import FEW_BOOKMARKS, repair_pages
+from luthier.documents.readers.pdf_sizes import Bookmark, headings_by_size
+from luthier.documents.readers.pdf_words import WHOLE_WORD
 from luthier.errors import DataError
 
 LEAST_CHARS = 12
@@ -24,7 +27,7 @@ def read_pdf(path: Path, options: Mapping[str, Any]) -> Parsed:
 
         return read_with_mineru(path, str(options["mineru_url"]))
     marks, title, count = _outline(path, int(options.get("max_pages", 20_000)))
-    pages = _pages(path)
+    pages, large = _pages(path, with_sizes=len(marks) < FEW_BOOKMARKS)
     empty = [number for number, page in enumerate(pages, start=1) if len("".join(page.split())) < LEAST_CHARS]
     if len(empty) >= SCAN_SHARE * max(1, count):
         raise DataError(
@@ -36,7 +39,7 @@ def read_pdf(path: Path, options: Mapping[str, Any]) -> Parsed:
     )
     more: list[str] = []
     if options.get("repair", True):
-        pages, more = repair_pages(pages, marks)
+        pages, more = repair_pages(pages, marks, large)
     text, starts = join_pages(pages)
     return Parsed(
         text=text,
@@ -79,16 +82,28 @@ def _outline(path: Path, max_pages: int) -> tuple[list[Bookmark], str, int]:
     return marks, title, count
 
 
-def _pages(path: Path) -> list[str]:
-    """Each page as Markdown, without optical recognition: what a scan would give must not pass for text."""
+def _pages(path: Path, with_sizes: bool) -> tuple[list[str], list[Bookmark]]:
+    """(each page as Markdown, headings by size), without optical recognition: what a scan gives must not pass for text."""
     from liteparse import LiteParse
 
-    parser = LiteParse(output_format="markdown", ocr_enabled=False, quiet=True, num_workers=1, continue_on_page_error=True)
+    parser = LiteParse(
+        output_format="markdown",
+        ocr_enabled=False,
+        quiet=True,
+        num_workers=1,
+        continue_on_page_error=True,
+        extract_vector_graphics=True,
+        extract_blocks=True,
+        emit_word_boxes=True,
+    )
     try:
         result = parser.parse(str(path))
     except Exception as error:  # liteparse has errors of several kinds
         raise DataError(f"{path.name} is a broken PDF file: {error}.", "Download it again, or print it to a new PDF.") from None
-    return [page.markdown or page.text or "" for page in result.pages]
+    texts = [page.markdown or page.text or "" for page in result.pages]
+    known = frozenset(word.lower() for text in texts for word in WHOLE_WORD.findall(text))
+    pages = [page_with_tables(page, known) or text for page, text in zip(result.pages, texts)]
+    return pages, headings_by_size(result.pages) if with_sizes else []
 
 
 def join_pages(pages: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:

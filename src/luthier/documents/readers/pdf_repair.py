@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from luthier.documents.base import plural
+from luthier.documents.readers.pdf_sizes import Bookmark
 
 FEW_BOOKMARKS = 3
 EDGE_LINES = 2
@@ -25,6 +25,7 @@ TABLE_LINE = re.compile(r"^\|(.+)\|\s*$")
 NUMBERED_ROW = re.compile(r"^\|\s*\**\d+(?:\.\d+)+\.?\**\s*\|[^|]*[^|\d\s][^|]*\|\s*$")
 RULER = re.compile(r"^\|(?:\s*:?-+:?\s*\|)+\s*$")
 MARKS = re.compile(r"[\s*_`#|\\\u200b\u00ad.…:：·-]+")
+NOT_WORDS = re.compile(r"[\W_]+")
 NUMBER = re.compile(
     r"^(?:\d+(?:\.\d+)*\.?|[A-Z](?:\.\d+)+\.?|第\s*[\d一二三四五六七八九十百零]+\s*[章节篇部条]|附录\s*[A-Z\d]+"
     r"|Appendix\s+[A-Z\d]+|Chapter\s+\d+)[\s　:：.、]*"
@@ -35,16 +36,10 @@ ARTICLE_LEVELS = {"篇": 1, "部": 1, "章": 1, "节": 2, "条": 3}
 SENTENCE_END = (".", "。", "；", ";", "，", ",", "！", "!")
 
 
-class Bookmark(NamedTuple):
-    """level: 1 for the outermost.  page: from 0."""
-
-    title: str
-    level: int
-    page: int
-
-
-def repair_pages(pages: Sequence[str], marks: Sequence[Bookmark]) -> tuple[list[str], list[str]]:
-    """(pages, notes)."""
+def repair_pages(
+    pages: Sequence[str], marks: Sequence[Bookmark], large: Sequence[Bookmark] = ()
+) -> tuple[list[str], list[str]]:
+    """(pages, notes). large: lines set larger than the text, for a file without bookmarks."""
     lines = [_untable(page.splitlines()) for page in pages]
     removed = _remove_running_heads(lines)
     notes = [f"{plural(removed, 'running head or page number')} left out"] if removed else []
@@ -53,6 +48,9 @@ def repair_pages(pages: Sequence[str], marks: Sequence[Bookmark]) -> tuple[list[
         notes.append(f"headings from bookmarks: {found} of {len(marks)} found on their pages")
     else:
         _by_numbers(lines)
+        for mark in large:
+            _set_heading(lines[mark.page], mark)
+        _take_off_signs(lines)
     return ["\n".join(page) for page in lines], notes
 
 
@@ -103,7 +101,8 @@ def _edges(page: list[str]) -> list[int]:
 
 
 def _plain(text: str) -> str:
-    return MARKS.sub("", text).lower()
+    """Letters and digits alone: a bookmark has other quotes and dashes than its page."""
+    return NOT_WORDS.sub("", text).lower()
 
 
 def _by_bookmarks(lines: list[list[str]], marks: Sequence[Bookmark]) -> int:
@@ -116,11 +115,15 @@ def _by_bookmarks(lines: list[list[str]], marks: Sequence[Bookmark]) -> int:
                 break
     for page in lines:
         for at, line in enumerate(page):
-            if line.endswith(SET):
-                page[at] = line[:-1]
-            elif match := HEADING.match(line):
+            if not line.endswith(SET) and (match := HEADING.match(line)):
                 page[at] = f"**{match.group(2).strip('*')}**"
+    _take_off_signs(lines)
     return found
+
+
+def _take_off_signs(lines: list[list[str]]) -> None:
+    for page in lines:
+        page[:] = [line.removesuffix(SET) for line in page]
 
 
 def _set_heading(page: list[str], mark: Bookmark) -> bool:
@@ -233,11 +236,11 @@ def _by_numbers(lines: list[list[str]]) -> None:
                 if level:
                     last = number or last
                     if inside[at]:
-                        page[at : at + 1] = ["```", "", f"{'#' * level} {words}", "", "```"]
+                        page[at : at + 1] = ["```", "", f"{'#' * level} {words}{SET}", "", "```"]
                         at += 3
                         inside = _in_code(page)
                     else:
-                        page[at : _after_table(page, at)] = [f"{'#' * level} {words}"]
+                        page[at : _after_table(page, at)] = [f"{'#' * level} {words}{SET}"]
                         inside = _in_code(page)
             at += 1
         _drop_empty_code(page)

@@ -12,7 +12,7 @@ from luthier.documents.readers.sandbox import Sandbox
 from luthier.documents.sentences import language_of
 from luthier.errors import DataError
 
-READERS_VERSION = "1"
+READERS_VERSION = "2"
 
 
 class ParseReport(NamedTuple):
