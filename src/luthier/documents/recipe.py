@@ -34,7 +34,10 @@ class Part(BaseModel):
 
 
 class ParsePart(Part):
-    """Reading files. timeout_s, memory_mb: of each file, in a process of its own. max_pages: refuse longer ones."""
+    """Reading files. timeout_s, memory_mb: of each file, in a process of its own. max_pages: refuse longer ones.
+
+    mineru_url: a running MinerU server that reads PDF files instead, each within mineru_timeout_s.
+    """
 
     timeout_s: float = Field(120, gt=0)
     memory_mb: int = Field(2048, ge=256)
@@ -43,6 +46,7 @@ class ParsePart(Part):
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ("SUMMARY.md", "LICENSE*", "*.lock", "node_modules", "__pycache__", "site-packages")
     mineru_url: str | None = None
+    mineru_timeout_s: float = Field(3600, gt=0)
 
 
 class CleanPart(Part):

@@ -25,7 +25,7 @@ def read_pdf(path: Path, options: Mapping[str, Any]) -> Parsed:
     if options.get("mineru_url"):
         from luthier.documents.readers.mineru_server import read_with_mineru
 
-        return read_with_mineru(path, str(options["mineru_url"]))
+        return read_with_mineru(path, str(options["mineru_url"]), float(options.get("mineru_timeout_s", 3600)))
     marks, title, count = _outline(path, int(options.get("max_pages", 20_000)))
     pages, large = _pages(path, with_sizes=len(marks) < FEW_BOOKMARKS)
     empty = [number for number, page in enumerate(pages, start=1) if len("".join(page.split())) < LEAST_CHARS]

@@ -1,8 +1,8 @@
 """A PDF page with ruled tables as Markdown: the tables by their lines, the rest as liteparse understands it.
 
 Enters: a page of liteparse with its drawn lines, text items and blocks. Leaves: its Markdown, or None where nothing is ruled:
-then liteparse's own stands. A block that runs into a table, or that was taken for a table of one column, is read again by its words,
-so every word of the page is where it belongs, once.
+then liteparse's own stands. A block that runs into a table, or that was taken for a table of one column, is read again by its
+words, so every word of the page is where it belongs, once.
 """
 
 from __future__ import annotations

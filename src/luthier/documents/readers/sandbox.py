@@ -40,14 +40,15 @@ class Sandbox:
         self._answers: queue.Queue[str] = queue.Queue()
         self._folder = tempfile.TemporaryDirectory(prefix="luthier-read-")
 
-    def read(self, path: Path, name: str, options: Mapping[str, Any] | None = None) -> Parsed:
-        """Raises DataError naming the file: broken, too slow, too large, or the reader crashed on it."""
+    def read(self, path: Path, name: str, options: Mapping[str, Any] | None = None, timeout_s: float | None = None) -> Parsed:
+        """timeout_s: another limit for this file. Raises DataError naming it: broken, too slow, too large, or the reader
+        crashed on it."""
         folder = Path(self._folder.name)
         seen, out = folder / Path(name).name, folder / "text"
         try:
             _link(path, seen)
             asked = {"path": str(seen), "name": name, "options": dict(options or {}), "out": str(out)}
-            answer = self._ask(name, asked)
+            answer = self._ask(name, asked, timeout_s or self.timeout_s)
             if "message" in answer:
                 raise DataError(answer["message"], answer["remedy"])
             text = out.read_bytes().decode("utf-8", "surrogatepass")
@@ -57,13 +58,13 @@ class Sandbox:
         answer["pages"] = tuple((start, page) for start, page in answer["pages"])
         return Parsed(**(answer | {"text": text, "notes": tuple(answer["notes"])}))
 
-    def _ask(self, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, name: str, asked: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         process = self._start()
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(asked) + "\n")
             process.stdin.flush()
-        deadline = time.monotonic() + self.timeout_s
+        deadline = time.monotonic() + timeout_s
         while True:
             with contextlib.suppress(queue.Empty):
                 if line := self._answers.get(timeout=POLL_S):
@@ -71,9 +72,7 @@ class Sandbox:
                 raise self._died(name, process)
             if time.monotonic() > deadline:
                 self._stop()
-                raise DataError(
-                    f"{name} was not read within {self.timeout_s:g} s.", "Raise parse.timeout_s, or split the file."
-                )
+                raise DataError(f"{name} was not read within {timeout_s:g} s.", "Raise parse.timeout_s, or split the file.")
             if not CAN_LIMIT and _used_mb(process.pid) > self.memory_mb:
                 self._stop()
                 raise DataError(f"{name} needs more than {self.memory_mb} MB.", "Raise parse.memory_mb, or split the file.")

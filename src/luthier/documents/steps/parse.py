@@ -13,6 +13,8 @@ from luthier.documents.sentences import language_of
 from luthier.errors import DataError
 
 READERS_VERSION = "2"
+GRACE_S = 10.0
+"""For the reader to say itself that a server was too slow."""
 
 
 class ParseReport(NamedTuple):
@@ -34,14 +36,17 @@ def parse_documents(project: Project, tell: Callable[[int, int, str], None] | No
         "wanted": "chat" if recipe.ask.kind == "chat" else "",
         "max_pages": recipe.parse.max_pages,
         "repair": recipe.parse.repair,
+        "mineru_url": recipe.parse.mineru_url,
+        "mineru_timeout_s": recipe.parse.mineru_timeout_s,
     }
-    options |= {"mineru_url": recipe.parse.mineru_url}
+    longest = max(recipe.parse.timeout_s, recipe.parse.mineru_timeout_s + GRACE_S) if recipe.parse.mineru_url else None
     with Sandbox(recipe.parse.timeout_s, recipe.parse.memory_mb) as sandbox:
         for done, row in enumerate(waiting):
             if tell:
                 tell(done, len(waiting), row["name"])
             try:
-                parsed = sandbox.read(project.source(row), row["name"], options)
+                waits = longest if row["name"].lower().endswith(".pdf") else None
+                parsed = sandbox.read(project.source(row), row["name"], options, waits)
             except DataError as error:
                 problems.append((row["name"], str(error)))
                 _fail(project, row["id"], digest(key, row["sha256"]), str(error))
