@@ -339,6 +339,28 @@ def test_faults():
     assert retry_after({"Retry-After": "soon"}) == 0
 
 
+def test_a_server_is_asked_to_hold_the_model_to_a_schema(tmp_path):
+    """What the schemas say is what the stages read: answers that keep to them become rows."""
+    seen = {}
+
+    def script(request, again, number):
+        form = request["response_format"]
+        assert form["type"] == "json_schema"
+        name, schema = form["json_schema"]["name"], form["json_schema"]["schema"]
+        seen[name] = schema
+        plain = json.loads(completion(request))["choices"][0]["message"]["content"].strip("`json\n")
+        answer = json.loads(plain)
+        answer = {"questions": answer} if name == "ask" else answer
+        assert set(answer) == set(schema["required"]) and not schema["additionalProperties"]
+        return Fault(body=completion(request, content=json.dumps(answer)))
+
+    with FakeServer(script) as server, make(tmp_path, server, sections=2, endpoint="json_mode: schema") as project:
+        assert documents.run(project, lambda line: None).counts == {"train": 2}
+    assert set(seen) == {"ask", "answer", "judge"}
+    asked = seen["ask"]["properties"]["questions"]
+    assert asked["minItems"] == asked["maxItems"] == 1 and set(asked["items"]["required"]) == {"question", "type", "difficulty"}
+
+
 def test_an_endpoint_is_probed(tmp_path):
     def script(request, again, number):
         if "response_format" in request:
@@ -348,6 +370,7 @@ def test_an_endpoint_is_probed(tmp_path):
     with FakeServer(script) as server, make(tmp_path, server) as project:
         found = probe(project.recipe.endpoint)
         assert (found.model, found.json, found.json_mode, found.reasoning) == ("fake", True, False, "reasoning")
+        assert not found.json_schema and "object and schema are refused" in found.text()
         server.script = lambda *_: Fault(status=401, body=b"{}")
         with pytest.raises(EngineError, match="does not accept the API key"):
             probe(project.recipe.endpoint)

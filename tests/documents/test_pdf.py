@@ -8,6 +8,8 @@ from luthier.documents.readers.pdf import join_pages, read_pdf
 from luthier.documents.readers.pdf_repair import Bookmark, repair_pages
 from luthier.errors import DataError
 
+from .pdf_files import locked_pdf, text_pdf
+
 
 def pages_of(*pages: str, marks: tuple[Bookmark, ...] = ()) -> tuple[list[str], list[str]]:
     return repair_pages([page.strip("\n") for page in pages], marks)
@@ -59,6 +61,30 @@ def test_running_heads_go_and_words_stay():
     )
     assert pages[3].split() == ["Text", "four.", "More", "four."]
     assert notes[0].startswith("18 running head")
+
+
+def test_lines_of_forms_are_no_running_heads(tmp_path):
+    forms = [
+        f"Order {n * 7 % 13}: {n * n} pumps\n\nThe customer {n * 31 % 17} wants them on day {n * 5 % 28}." for n in range(1, 9)
+    ]
+    pages, notes = pages_of(*forms)
+    assert pages == forms and not notes
+    lines = [[f"Part {n} of it", f"It has {n * n} screws.", "More words follow here."] for n in range(2000, 2040)]
+    (tmp_path / "forms.pdf").write_bytes(text_pdf(lines))
+    text = read_pdf(tmp_path / "forms.pdf", {}).text  # liteparse itself would leave out all but the last line
+    assert all(f"Part {n} of it" in text and f"has {n * n} screws" in text for n in range(2000, 2040))
+
+
+def test_heads_that_change_by_chapter_go_with_the_number_of_their_page():
+    titles = ("Chapter 1. Care", "Chapter 1. Care", "Chapter 2. Use")
+    words = ("one", "two", "six")
+    pages, _ = pages_of(
+        *(f"{n + 4} {title}\n\nIt says {word}.\n\nAnd so on, {word}." for n, (title, word) in enumerate(zip(titles, words)))
+    )
+    assert [page.split()[0] for page in pages] == ["It", "It", "6"]  # the last one stands beside one number only
+    text = "Pump guide for all 17 / 57 they install it by hand and go on."
+    pages, _ = pages_of(*(f"Pump guide for all {n} / 57\n\nWords {n * n}.\n\nMore {n * 3}." for n in range(14, 17)), text)
+    assert pages[3] == "they install it by hand and go on."
 
 
 def test_sentences_over_a_page_break_are_made_whole():
@@ -114,25 +140,10 @@ def test_too_many_pages_are_refused(tmp_path):
         read_pdf(tmp_path / "long.pdf", {"max_pages": 2})
 
 
-def encrypted_pdf() -> bytes:
-    """A PDF whose user password is not empty: a standard security handler with a key that nobody here knows."""
-    body = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] >>",
-        b"<< /Filter /Standard /V 1 /R 2 /O <" + b"41" * 32 + b"> /U <" + b"42" * 32 + b"> /P -4 >>",
-    ]
-    data, places = b"%PDF-1.4\n", []
-    for number, entry in enumerate(body, start=1):
-        places.append(len(data))
-        data += b"%d 0 obj\n%s\nendobj\n" % (number, entry)
-    start = len(data)
-    data += b"xref\n0 5\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % place for place in places)
-    data += b"trailer\n<< /Size 5 /Root 1 0 R /Encrypt 4 0 R /ID [<00><00>] >>\nstartxref\n%d\n%%%%EOF\n" % start
-    return data
-
-
 def test_a_password_is_said(tmp_path):
-    (tmp_path / "locked.pdf").write_bytes(encrypted_pdf())
+    (tmp_path / "locked.pdf").write_bytes(locked_pdf())
     with pytest.raises(DataError, match=r"locked\.pdf is protected by a password"):
         read_pdf(tmp_path / "locked.pdf", {})
+    (tmp_path / "zero.pdf").write_bytes(text_pdf([]))  # PDFium itself would name the reason of the file before
+    with pytest.raises(DataError, match=r"zero\.pdf has no pages"):
+        read_pdf(tmp_path / "zero.pdf", {})

@@ -202,6 +202,25 @@ def test_a_bad_file_is_said_by_name(sandbox, tmp_path, name):
     assert name.split(".")[0] in str(error.value)
 
 
+def test_what_a_chat_log_holds_beside_talks_is_counted(sandbox, tmp_path):
+    (tmp_path / "chat.txt").write_text(
+        "Log of May\nSupport: Welcome\nUser: Is it loud?\nSupport: No.\nUser: Thanks\nUser: Bye\n"
+    )
+    parsed = sandbox.read(tmp_path / "chat.txt", "chat.txt", {"wanted": "chat"})
+    assert "**User** (User): Is it loud?\n\n**Assistant** (Support): No." in parsed.text
+    assert parsed.notes == (
+        "1 line before the first speaker left out",
+        "3 lines outside of question and answer left out",
+    )
+    talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}, {"role": "user"}, "noise"]
+    (tmp_path / "chat.jsonl").write_text("\n".join(map(json.dumps, talk)))
+    parsed = sandbox.read(tmp_path / "chat.jsonl", "chat.jsonl")
+    assert parsed.notes == ("1 record without words left out", "1 record that is no object left out")
+    (tmp_path / "chat.jsonl").write_text('{"role": "user", "content": "Hi"}\n\n{"role": ')
+    with pytest.raises(DataError, match=r"chat\.jsonl line 3 is no valid JSON"):
+        sandbox.read(tmp_path / "chat.jsonl", "chat.jsonl")
+
+
 def test_a_wrong_extension_is_read_and_said(sandbox, tmp_path):
     (tmp_path / "report.pdf").write_bytes(docx())
     parsed = sandbox.read(tmp_path / "report.pdf", "report.pdf")

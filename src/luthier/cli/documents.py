@@ -212,7 +212,7 @@ def _calls(verb: str, name: Path, yes: bool, retry_failed: bool) -> None:
 
 @command.command()
 def test(name: Name, as_json: Json = False) -> None:
-    """Two small calls to the recipe's endpoint: does it answer, keep to JSON, think, and how fast is it.
+    """Three small calls to the recipe's endpoint: does it answer, keep to JSON, think, and how fast is it.
 
     Example: luthier documents test manual
     """

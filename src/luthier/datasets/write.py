@@ -75,6 +75,8 @@ def _without_ids(sample: Any) -> Any:
 
 
 def _message_without_ids(message: Message) -> Message:
+    if not message.tool_calls:
+        return message
     return replace(message, tool_calls=tuple(ToolCall(name=c.name, arguments=dict(c.arguments)) for c in message.tool_calls))
 
 

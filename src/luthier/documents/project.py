@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -82,7 +83,7 @@ class Project:
                 (folder / name).mkdir(exist_ok=True)
         return cls.open(folder)
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self.folder.resolve().name
 

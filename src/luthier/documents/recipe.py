@@ -77,7 +77,10 @@ class SplitPart(Part):
 
 class EndpointPart(Part):
     """An OpenAI-compatible server. The key is read from the variable api_key_env, or else from the keyring entry
-    ("luthier", api_key_env). Prices are per million tokens, in any currency; 0 means that they are not known."""
+    ("luthier", api_key_env). Prices are per million tokens, in any currency; 0 means that they are not known.
+
+    json_mode: object or schema ask the server for JSON by response_format; a small model keeps to the format by schema alone.
+    """
 
     base_url: str = ""
     model: str = ""
@@ -90,7 +93,7 @@ class EndpointPart(Part):
     max_attempts: int = Field(6, ge=1)
     max_tokens: int | None = Field(2048, ge=16)
     temperature: float | None = Field(0.7, ge=0)
-    json_mode: Literal["off", "object"] = "off"
+    json_mode: Literal["off", "object", "schema"] = "off"
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
     price_in: float = Field(0, ge=0)
     price_out: float = Field(0, ge=0)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from luthier.errors import DataError
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE document (
   id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, sha256 TEXT NOT NULL, file TEXT NOT NULL, kind TEXT NOT NULL DEFAULT '',
@@ -49,6 +49,7 @@ CREATE TABLE flag (answer TEXT NOT NULL REFERENCES answer ON DELETE CASCADE, cod
 '', blocks INTEGER NOT NULL, PRIMARY KEY (answer, code)) WITHOUT ROWID;
 CREATE TABLE edit (id INTEGER PRIMARY KEY, answer TEXT NOT NULL, field TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL,
   at TEXT NOT NULL);
+CREATE INDEX edit_of_answer ON edit (answer);
 CREATE TABLE job (
   id INTEGER PRIMARY KEY, stage TEXT NOT NULL, recipe TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
   wanted TEXT NOT NULL DEFAULT '', began TEXT NOT NULL, ended TEXT, pid INTEGER, pid_started REAL);
@@ -65,6 +66,8 @@ CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE export (version TEXT PRIMARY KEY, format TEXT NOT NULL, rows_hash TEXT NOT NULL, counts TEXT NOT NULL, recipe
 TEXT NOT NULL, at TEXT NOT NULL);
 """
+MIGRATIONS = {1: "CREATE INDEX edit_of_answer ON edit (answer);"}
+"""What makes of a database of this version one of the next."""
 
 
 class Store:
@@ -81,6 +84,9 @@ class Store:
             version = self.db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 self.db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
+            elif version < VERSION:
+                steps = "".join(MIGRATIONS[number] for number in range(version, VERSION))
+                self.db.executescript(f"BEGIN;{steps}PRAGMA user_version={VERSION};COMMIT;")
         except sqlite3.DatabaseError as error:
             raise DataError(
                 f"{path} is no project database: {error}.", "Restore it from a copy, or make a new project."

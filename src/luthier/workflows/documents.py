@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from luthier.config import Config
 from luthier.datasets.lookup import INFO_FILE, read_info
 from luthier.datasets.read import read_samples
@@ -200,7 +202,7 @@ def _write_version(project: Project, part: ExportPart, wants: type[Sample], rows
     formatting = FORMATTING.get(part.format, part.format)
     try:
         counts, info = {}, {}
-        with (draft / "provenance.jsonl").open("w", encoding="utf-8") as sidecar:
+        with (draft / "provenance.jsonl").open("wb") as sidecar:
             for split in SPLITS:
                 file = draft / f"{split}.jsonl"
                 found = rows_of(_noting(samples(project, part, split), sidecar), formatting, wants)
@@ -230,7 +232,7 @@ def _write_version(project: Project, part: ExportPart, wants: type[Sample], rows
 def _noting(pairs: Iterable[tuple[Sample, dict[str, Any]]], sidecar: Any) -> Iterator[Sample]:
     """The samples; their provenance goes to the sidecar, line by line."""
     for sample, provenance in pairs:
-        sidecar.write(json.dumps(provenance, ensure_ascii=False) + "\n")
+        sidecar.write(orjson.dumps(provenance, option=orjson.OPT_APPEND_NEWLINE))
         yield sample
 
 

@@ -41,11 +41,10 @@ LIKELY_TOKENS = 2048
 
 
 class Work(Protocol):
-    """What a stage asks. recipe: hash of everything that shapes its requests and results.  wants_json: of its answers."""
+    """What a stage asks. recipe: hash of everything that shapes its requests and results."""
 
     stage: str
     recipe: str
-    wants_json: bool
 
     def subjects(self) -> Sequence[str]:
         """Ids of what there is to do, in the order in which it should be asked."""
@@ -53,6 +52,10 @@ class Work(Protocol):
 
     def request(self, subject: str) -> dict[str, Any]:
         """The body of the call."""
+        ...
+
+    def schema(self, subject: str) -> Mapping[str, Any] | None:
+        """The JSON schema of the answer; None where it is no JSON."""
         ...
 
     def keep(self, subject: str, reply: Reply, call: str) -> None:
@@ -184,7 +187,7 @@ class _Job:
                 self.progress(self.report.done + self.report.failed, self.total, self._spent_text())
 
     async def _unit(self, unit: str, subject: str) -> None:
-        body = self._body(self.work.request(subject))
+        body = self._body(self.work.request(subject), self.work.schema(subject))
         call, raw = await self._ask(unit, body)
         try:
             self._keep(unit, subject, call, raw)
@@ -196,15 +199,17 @@ class _Job:
             except BadReply as worse:
                 raise _UnitFailed(worse.code, f"{worse} (asked twice; the raw answers are kept)") from None
 
-    def _body(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _body(self, request: dict[str, Any], schema: Mapping[str, Any] | None) -> dict[str, Any]:
         endpoint = self.endpoint
         body: dict[str, Any] = {"model": endpoint.model}
         if endpoint.max_tokens is not None:
             body["max_tokens"] = endpoint.max_tokens
         if endpoint.temperature is not None:
             body["temperature"] = endpoint.temperature
-        if endpoint.json_mode == "object" and self.work.wants_json:
+        if schema is not None and endpoint.json_mode == "object":
             body["response_format"] = {"type": "json_object"}
+        if schema is not None and endpoint.json_mode == "schema":
+            body["response_format"] = {"type": "json_schema", "json_schema": {"name": self.work.stage, "schema": schema}}
         return body | dict(endpoint.extra_body) | request
 
     def _keep(self, unit: str, subject: str, call: str, raw: bytes) -> None:

@@ -35,6 +35,8 @@ LINE = re.compile(
     r"(?P<name>[^\s:：][^:：\n]{0,30}?)\s*[:：]\s*(?P<words>.*)$"
 )
 GAP_S = 1800
+Lost = Counter[tuple[str, str]]
+"""(what, which) is left out, and how often."""
 
 
 class Line(NamedTuple):
@@ -46,13 +48,15 @@ class Line(NamedTuple):
 
 def read_chatlog(path: Path, options: Mapping[str, Any]) -> Parsed:
     text, notes = decode(path)
-    lines = list(_lines(path, text))
+    lost: Lost = Counter()
+    lines = list(_lines(path, text, lost))
     if not lines:
         raise DataError(f"{path.name} has no line with a speaker and words.", 'Lines look like "2024-05-01 10:00 Kim: Hello".')
     talks = list(_talks(lines))
     body, dropped = f"# {path.stem}\n\n", 0
     for number, talk in enumerate(talks, start=1):
-        turns = _turns(talk)
+        turns, outside = _turns(talk)
+        lost["line", "outside of question and answer"] += outside if turns else 0
         dropped += not turns
         if turns:
             when = f" ({talk[0].time})" if talk[0].time else ""
@@ -60,27 +64,26 @@ def read_chatlog(path: Path, options: Mapping[str, Any]) -> Parsed:
             body += "\n\n".join(f"**{role}** ({name}): {words}" for role, name, words in turns) + "\n\n"
     if dropped == len(talks):
         raise DataError(f"{path.name}: no talk has a question and an answer.", "It needs two speakers.")
-    more = (f"{plural(dropped, 'talk')} without question and answer left out",) if dropped else ()
+    lost["talk", "without question and answer"] = dropped
+    more = (f"{plural(count, what)} {which} left out" for (what, which), count in lost.items() if count)
     return Parsed(text=body, title=path.stem, kind="chat", parser="own", version="1", notes=(*notes, *more))
 
 
-def _lines(path: Path, text: str) -> Iterator[Line]:
+def _lines(path: Path, text: str, lost: Lost) -> Iterator[Line]:
     if path.suffix in (".json", ".jsonl"):
-        yield from _from_records(_records(path, text))
+        yield from _from_records(_records(path, text), lost)
     elif path.suffix in (".csv", ".tsv"):
         delimiter = "\t" if path.suffix == ".tsv" else ","
-        yield from _from_records(list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)))
+        yield from _from_records(list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)), lost)
     else:
-        yield from _from_text(text)
+        yield from _from_text(text, lost)
 
 
 def _records(path: Path, text: str) -> list[Any]:
-    try:
-        if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path.name} is no valid JSON: {error}.", "Mend it there.") from None
+    if path.suffix == ".jsonl":
+        lines = enumerate(text.split("\n"), start=1)
+        return [_json(line, f"{path.name} line {number}") for number, line in lines if line.strip()]
+    data = _json(text, path.name)
     return (
         data
         if isinstance(data, list)
@@ -90,26 +93,37 @@ def _records(path: Path, text: str) -> list[Any]:
     )
 
 
-def _from_records(records: Iterable[Any], talk: str = "") -> Iterator[Line]:
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where} is no valid JSON: {error}.", "Mend it there.") from None
+
+
+def _from_records(records: Iterable[Any], lost: Lost, talk: str = "") -> Iterator[Line]:
     for number, record in enumerate(records, start=1):
         if isinstance(record, list):
-            yield from _from_records(record, str(number))
+            yield from _from_records(record, lost, str(number))
         elif isinstance(record, dict):
             turns = next((record[key] for key in TURNS_KEYS if isinstance(record.get(key), list)), None)
             if turns is not None:
-                yield from _from_records(turns, str(record.get("id") or number))
+                yield from _from_records(turns, lost, str(record.get("id") or number))
                 continue
             found = {str(key).strip().lower(): value for key, value in record.items()}
             words = _first(found, WORDS_KEYS)
             if words:
                 yield Line(_first(found, TALK_KEYS) or talk, _first(found, SPEAKER_KEYS), _first(found, TIME_KEYS), words)
+            else:
+                lost["record", "without words"] += 1
+        else:
+            lost["record", "that is no object"] += 1
 
 
 def _first(found: Mapping[str, Any], keys: Iterable[str]) -> str:
     return next((" ".join(str(found[key]).split()) for key in keys if found.get(key) not in (None, "")), "")
 
 
-def _from_text(text: str) -> Iterator[Line]:
+def _from_text(text: str, lost: Lost) -> Iterator[Line]:
     last: Line | None = None
     for line in text.splitlines():
         match = LINE.match(line)
@@ -117,7 +131,9 @@ def _from_text(text: str) -> Iterator[Line]:
             if last:
                 yield last
             last = Line("", match["name"].strip(), match["time"] or "", match["words"].strip())
-        elif last and line.strip():
+        elif not last:
+            lost["line", "before the first speaker"] += bool(line.strip())
+        elif line.strip():
             last = last._replace(words=f"{last.words} {line.strip()}".strip())
     if last:
         yield last
@@ -142,24 +158,28 @@ def _seconds(time: str) -> float:
         return float(text) if re.fullmatch(r"\d{9,}(\.\d+)?", text) else 0.0
 
 
-def _turns(talk: list[Line]) -> list[tuple[str, str, str]]:
-    """(User or Assistant, name, words), from the first question to the last answer; turns of one side put together."""
+def _turns(talk: list[Line]) -> tuple[list[tuple[str, str, str]], int]:
+    """((User or Assistant, name, words) from the first question to the last answer, how many lines stand outside of these).
+
+    Turns of one side are put together.
+    """
     answering = {line.speaker for line in talk if ANSWERS.match(line.speaker)}
     if not answering:
         asking = next((line.speaker for line in talk if ASKS.match(line.speaker)), talk[0].speaker)
         others = Counter(line.speaker for line in talk if line.speaker != asking)
         answering = {others.most_common(1)[0][0]} if others else set()
     turns: list[tuple[str, str, str]] = []
+    sizes: list[int] = []
     for line in talk:
         if line.speaker.lower() == "system":
             continue
         role = "Assistant" if line.speaker in answering else "User"
         if turns and turns[-1][0] == role:
             turns[-1] = (role, turns[-1][1], f"{turns[-1][2]} {line.words}")
+            sizes[-1] += 1
         else:
             turns.append((role, line.speaker, line.words))
-    while turns and turns[0][0] != "User":
-        turns.pop(0)
-    while turns and turns[-1][0] != "Assistant":
-        turns.pop()
-    return turns
+            sizes.append(1)
+    first = int(bool(turns) and turns[0][0] != "User")
+    stop = len(turns) - int(bool(turns) and turns[-1][0] != "Assistant")
+    return turns[first:stop], sum(sizes[:first]) + sum(sizes[stop:])

@@ -5,6 +5,7 @@ A scan (pages without text) is an error that says so; single pages without text 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from luthier.errors import DataError
 
 LEAST_CHARS = 12
 SCAN_SHARE = 0.8
+NO_PAGES = re.compile(rb"/Type\s*/Pages\b[^>]*/Count\s+0\b|/Count\s+0\b[^>]*/Type\s*/Pages\b")
 
 
 def read_pdf(path: Path, options: Mapping[str, Any]) -> Parsed:
@@ -27,7 +29,9 @@ def read_pdf(path: Path, options: Mapping[str, Any]) -> Parsed:
 
         return read_with_mineru(path, str(options["mineru_url"]), float(options.get("mineru_timeout_s", 3600)))
     marks, title, count = _outline(path, int(options.get("max_pages", 20_000)))
-    pages, large = _pages(path, with_sizes=len(marks) < FEW_BOOKMARKS)
+    found, large = _pages(path, count, with_sizes=len(marks) < FEW_BOOKMARKS)
+    unread = [number for number, page in enumerate(found, start=1) if page is None]
+    pages = [page or "" for page in found]
     empty = [number for number, page in enumerate(pages, start=1) if len("".join(page.split())) < LEAST_CHARS]
     if len(empty) >= SCAN_SHARE * max(1, count):
         raise DataError(
@@ -37,6 +41,8 @@ def read_pdf(path: Path, options: Mapping[str, Any]) -> Parsed:
     notes = (
         [f"{plural(len(empty), 'page')} without text (pictures, or scanned): {joined(map(str, empty), 10)}"] if empty else []
     )
+    if unread:
+        notes.append(f"{plural(len(unread), 'page')} could not be read: {joined(map(str, unread), 10)}")
     more: list[str] = []
     if options.get("repair", True):
         pages, more = repair_pages(pages, marks, large)
@@ -60,9 +66,7 @@ def _outline(path: Path, max_pages: int) -> tuple[list[Bookmark], str, int]:
     try:
         document = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
-        if "password" in str(error).lower():
-            raise DataError(f"{path.name} is protected by a password.", "Save a copy without the password.") from None
-        raise DataError(f"{path.name} is a broken PDF file: {error}.", "Download it again, or print it to a new PDF.") from None
+        raise _unopened(path, str(error)) from None
     try:
         count = len(document)
         if not count:
@@ -82,8 +86,21 @@ def _outline(path: Path, max_pages: int) -> tuple[list[Bookmark], str, int]:
     return marks, title, count
 
 
-def _pages(path: Path, with_sizes: bool) -> tuple[list[str], list[Bookmark]]:
-    """(each page as Markdown, headings by size), without optical recognition: what a scan gives must not pass for text."""
+def _unopened(path: Path, said: str) -> DataError:
+    """PDFium repeats the reason of the file before where it has none, so the bytes have the first word."""
+    data = path.read_bytes()
+    if b"/Encrypt" in data and "password" in said.lower():
+        return DataError(f"{path.name} is protected by a password.", "Save a copy without the password.")
+    if NO_PAGES.search(data):
+        return DataError(f"{path.name} has no pages.", "Nothing to read.")
+    return DataError(f"{path.name} is a broken PDF file: {said.rstrip('.')}.", "Download it again, or print it to a new PDF.")
+
+
+def _pages(path: Path, count: int, with_sizes: bool) -> tuple[list[str | None], list[Bookmark]]:
+    """(each page as Markdown, headings by size). None for a page that cannot be read.
+
+    Without optical recognition: what it makes of a scan must not pass for text.
+    """
     from liteparse import LiteParse
 
     parser = LiteParse(
@@ -92,17 +109,22 @@ def _pages(path: Path, with_sizes: bool) -> tuple[list[str], list[Bookmark]]:
         quiet=True,
         num_workers=1,
         continue_on_page_error=True,
+        max_pages=count,  # it stops after 1,000 otherwise, and says nothing
+        keep_headers_footers=True,  # what comes again on every page may be the text of forms; pdf_repair.py decides
         extract_vector_graphics=True,
         extract_blocks=True,
         emit_word_boxes=True,
     )
     try:
-        result = parser.parse(str(path))
+        result = parser.parse(path.read_bytes())  # by its bytes: a path is judged by its name
     except Exception as error:  # liteparse has errors of several kinds
         raise DataError(f"{path.name} is a broken PDF file: {error}.", "Download it again, or print it to a new PDF.") from None
-    texts = [page.markdown or page.text or "" for page in result.pages]
-    known = frozenset(word.lower() for text in texts for word in WHOLE_WORD.findall(text))
-    pages = [page_with_tables(page, known) or text for page, text in zip(result.pages, texts)]
+    read = {page.page_num: page for page in result.pages}
+    texts = {number: page.markdown or page.text or "" for number, page in read.items()}
+    known = frozenset(word.lower() for text in texts.values() for word in WHOLE_WORD.findall(text))
+    pages = [
+        page_with_tables(read[number], known) or texts[number] if number in read else None for number in range(1, count + 1)
+    ]
     return pages, headings_by_size(result.pages) if with_sizes else []
 
 

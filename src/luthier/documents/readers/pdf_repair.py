@@ -8,15 +8,13 @@ pages are taken away and counted. A line is split, never replaced: no word is lo
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from luthier.documents.base import plural
+from luthier.documents.readers.pdf_heads import remove_running_heads
 from luthier.documents.readers.pdf_sizes import Bookmark
 
 FEW_BOOKMARKS = 3
-EDGE_LINES = 2
-LEAST_REPEATS = 3
 LONGEST_HEADING = 120
 SET = "\u2063"
 """An invisible sign at the end of headings that are set; it is taken off before the page leaves."""
@@ -24,7 +22,6 @@ HEADING = re.compile(r"^(#{1,6})\s+(.*\S)\s*$")
 TABLE_LINE = re.compile(r"^\|(.+)\|\s*$")
 NUMBERED_ROW = re.compile(r"^\|\s*\**\d+(?:\.\d+)+\.?\**\s*\|[^|]*[^|\d\s][^|]*\|\s*$")
 RULER = re.compile(r"^\|(?:\s*:?-+:?\s*\|)+\s*$")
-MARKS = re.compile(r"[\s*_`#|\\\u200b\u00ad.…:：·-]+")
 NOT_WORDS = re.compile(r"[\W_]+")
 NUMBER = re.compile(
     r"^(?:\d+(?:\.\d+)*\.?|[A-Z](?:\.\d+)+\.?|第\s*[\d一二三四五六七八九十百零]+\s*[章节篇部条]|附录\s*[A-Z\d]+"
@@ -41,7 +38,7 @@ def repair_pages(
 ) -> tuple[list[str], list[str]]:
     """(pages, notes). large: lines set larger than the text, for a file without bookmarks."""
     lines = [_untable(page.splitlines()) for page in pages]
-    removed = _remove_running_heads(lines)
+    removed = remove_running_heads(lines)
     notes = [f"{plural(removed, 'running head or page number')} left out"] if removed else []
     if len(marks) >= FEW_BOOKMARKS:
         found = _by_bookmarks(lines, marks)
@@ -69,35 +66,6 @@ def _untable(page: list[str]) -> list[str]:
             done.append(page[at])
             at += 1
     return done
-
-
-def _key(line: str) -> str:
-    """A line with every number as one mark, so that "Page 12" and "Page 13" are the same."""
-    return re.sub(r"\d+|\b[ivxlc]+\b", "0", MARKS.sub(" ", line.lower())).strip()
-
-
-def _remove_running_heads(lines: list[list[str]]) -> int:
-    """Take away lines that stand at the edge of at least three near pages, and page numbers there. Returns their number."""
-    seen: Counter[str] = Counter()
-    for page in lines:
-        seen.update({_key(page[at]) for at in _edges(page) if len(page[at]) <= LONGEST_HEADING})
-    often = {key for key, count in seen.items() if key and count >= max(LEAST_REPEATS, min(len(lines) // 50, 20))}
-    removed = 0
-    for page in lines:
-        gone = [
-            at
-            for at in _edges(page)
-            if _key(page[at]) in often and not TABLE_LINE.match(page[at]) and not page[at].startswith("```")
-        ]
-        for at in sorted(gone, reverse=True):
-            del page[at]
-        removed += len(gone)
-    return removed
-
-
-def _edges(page: list[str]) -> list[int]:
-    filled = [at for at, line in enumerate(page) if line.strip()]
-    return sorted({*filled[:EDGE_LINES], *filled[-EDGE_LINES:]})
 
 
 def _plain(text: str) -> str:

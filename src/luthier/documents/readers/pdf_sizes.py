@@ -38,9 +38,9 @@ def headings_by_size(pages: Sequence[Any]) -> list[Bookmark]:
         return []
     usual = sizes.most_common(1)[0][0]
     found: list[tuple[str, float, int]] = []
-    for number, page in enumerate(pages):
+    for page in pages:
         lines = _large_lines(page.text_items, LARGER * usual)
-        found += [(title, size, number) for title, size in lines if len(lines) <= MOST_ON_A_PAGE]
+        found += [(title, size, page.page_num - 1) for title, size in lines if len(lines) <= MOST_ON_A_PAGE]
     ranks = {size: min(rank, MOST_LEVELS) for rank, size in enumerate(sorted({size for _, size, _ in found}, reverse=True), 1)}
     return [Bookmark(title, ranks[size], number) for title, size, number in found]
 

@@ -38,7 +38,8 @@ def read_xlsx(path: Path, options: Mapping[str, Any]) -> Parsed:
     import openpyxl
 
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        data = io.BytesIO(path.read_bytes())  # by its bytes: openpyxl refuses a name that it does not like
+        book = openpyxl.load_workbook(data, read_only=True, data_only=True)
     except Exception as error:  # openpyxl lets the errors of zipfile, the XML parser and its own through
         raise DataError(f"{path.name} is a broken Excel file: {error}.", "Open it in Excel and save it again.") from None
     parts, hidden = [f"# {path.stem}"], 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from luthier.documents.base import digest
 from luthier.documents.evidence import find_quote
+from luthier.documents.jobs import schemas
 from luthier.documents.jobs.reply import BadReply, Reply, read_json
 from luthier.documents.project import Project
 from luthier.documents.prompts import fill, prompt_key, prompt_of
@@ -23,7 +25,6 @@ class Answer:
     """The Work of answering. A subject is a question id."""
 
     stage = "answer"
-    wants_json = True
 
     def __init__(self, project: Project, question_recipe: str):
         self.project, self.store, self.question_recipe = project, project.store, question_recipe
@@ -54,6 +55,10 @@ class Answer:
             ]
         }
         return body | ({"model": self.model} if self.model else {})
+
+    def schema(self, subject: str) -> Mapping[str, Any]:
+        is_dialogue = self._prompt(self._row(subject)) == "dialogue"
+        return schemas.dialogue(self.part.turns) if is_dialogue else schemas.ANSWER
 
     def keep(self, subject: str, reply: Reply, call: str) -> None:
         row = self._row(subject)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from luthier.documents.base import digest
+from luthier.documents.jobs import schemas
 from luthier.documents.jobs.reply import BadReply, Reply, read_json
 from luthier.documents.project import Project
 from luthier.documents.prompts import fill, prompt_key, prompt_of, table
@@ -21,7 +22,6 @@ class Ask:
     """The Work of asking. A subject is a chunk id, with a persona's number after a slash where there are several."""
 
     stage = "ask"
-    wants_json = True
 
     def __init__(self, project: Project):
         self.project, self.store, self.ask = project, project.store, project.recipe.ask
@@ -57,6 +57,9 @@ class Ask:
             "unanswerable_note": fill(words["unanswerable_note"], {"unanswerable": unanswerable}) if unanswerable else "",
         }
         return {"messages": [{"role": "user", "content": fill(prompt_of(self.project.recipe, "ask", language), slots)}]}
+
+    def schema(self, subject: str) -> Mapping[str, Any]:
+        return schemas.questions(self.count(words_of(self.project, self._row(subject)[0])))
 
     def keep(self, subject: str, reply: Reply, call: str) -> None:
         row, persona = self._row(subject)

@@ -86,8 +86,8 @@ def _same_answers(rows: list[dict]) -> Iterator[tuple[int, int, float]]:
         if len(words := normal(row["answer"])) >= LONG_ANSWER:
             said.setdefault(words, []).append(at)
     for same in said.values():
-        for place, left in enumerate(same):
-            yield from ((left, right, 1.0) for right in same[place + 1 :] if rows[left]["split"] != rows[right]["split"])
+        if len({rows[at]["split"] for at in same}) > 1:
+            yield from ((same[0], right, 1.0) for right in same[1:])
 
 
 def _particular(rows: list[dict], pair: tuple[int, int, float]) -> bool:

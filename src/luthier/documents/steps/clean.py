@@ -23,7 +23,6 @@ class Clean:
     """The Work of cleaning. A subject is a chunk id."""
 
     stage = "clean"
-    wants_json = False
 
     def __init__(self, project: Project):
         self.project, self.store = project, project.store
@@ -44,6 +43,9 @@ class Clean:
             "messages": [{"role": "user", "content": fill(prompt, {"text": words_of(self.project, row)})}],
             "temperature": 0.0,
         }
+
+    def schema(self, subject: str) -> None:
+        return None
 
     def keep(self, subject: str, reply: Reply, call: str) -> None:
         row = chunk_row(self.project, subject)

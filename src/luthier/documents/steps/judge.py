@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from luthier.documents.base import digest
+from luthier.documents.jobs import schemas
 from luthier.documents.jobs.reply import BadReply, Reply, read_json
 from luthier.documents.project import Project
 from luthier.documents.prompts import fill, prompt_key, prompt_of, table
@@ -19,7 +21,6 @@ class Judge:
     """The Work of judging. A subject is an answer id with a hash of its words, so that an edited answer is judged anew."""
 
     stage = "judge"
-    wants_json = True
 
     def __init__(self, project: Project):
         self.project, self.store, self.part = project, project.store, project.recipe.judge
@@ -44,6 +45,9 @@ class Judge:
             "messages": [{"role": "user", "content": fill(prompt_of(self.project.recipe, "judge", language), slots)}]
         }
         return body | {"temperature": 0.0} | ({"model": self.part.model} if self.part.model else {})
+
+    def schema(self, subject: str) -> Mapping[str, Any]:
+        return schemas.VERDICT
 
     def keep(self, subject: str, reply: Reply, call: str) -> None:
         found = read_json(reply.text)

@@ -8,15 +8,16 @@ from typing import Any
 from luthier.documents.project import Project
 from luthier.documents.steps.extract import extract_key
 
-ROWS = """SELECT answer.id AS id, answer.text AS answer, answer.thinking, answer.thinking_origin, answer.turns, answer.origin,
+COLUMNS = """answer.id AS id, answer.text AS answer, answer.thinking, answer.thinking_origin, answer.turns, answer.origin,
   answer.model, answer.finish_reason, answer.decision, answer.dup_of, answer.dup_kind, answer.call, question.id AS question_id,
   question.text AS question, question.type, question.difficulty, question.persona, question.held_out, question.ordinal AS
   ordinal, chunk.id AS chunk, chunk.start, chunk.end, chunk.path, chunk.split, chunk.prefix_start, chunk.prefix_end,
   chunk.kind AS chunk_kind, document.id AS doc, document.name AS document, document.text_sha, document.language,
-  document.sha256, document.title, document.parser, document.parser_version
-  FROM answer JOIN question ON question.id = answer.question JOIN chunk ON chunk.id = question.chunk
+  document.sha256, document.title, document.parser, document.parser_version"""
+TABLES = """FROM answer JOIN question ON question.id = answer.question JOIN chunk ON chunk.id = question.chunk
   JOIN document ON document.id = chunk.doc
   WHERE answer.state='current' AND question.state='current' AND chunk.state='current' AND document.state='parsed'"""
+ROWS = f"SELECT {COLUMNS} {TABLES}"
 ORDER = " ORDER BY document.name, chunk.start, question.ordinal, answer.id"
 
 
