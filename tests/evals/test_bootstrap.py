@@ -28,3 +28,23 @@ def test_the_same_is_no_difference_and_chance_is_not_sure():
 def test_pairing_sees_what_two_separate_means_would_not():
     old = np.linspace(0, 100, 50)
     assert paired_bootstrap(old, old + 1).sure
+
+
+@pytest.mark.parametrize("draw", ["normal", "exponential", "right_or_wrong"])
+def test_the_interval_is_scipys(draw):
+    """scipy.stats.bootstrap of the paired differences, percentile method, with many more resamples."""
+    bootstrap = pytest.importorskip("scipy.stats").bootstrap
+    generator = np.random.default_rng(2)
+    old = {
+        "normal": generator.normal(50, 20, 120),
+        "exponential": generator.exponential(30, 120),
+        "right_or_wrong": 100.0 * generator.integers(0, 2, 120),
+    }[draw]
+    new = np.where(generator.random(120) < 0.3, old[::-1], old) + (draw != "right_or_wrong")
+    theirs = bootstrap(
+        (old, new), lambda a, b, axis: (b - a).mean(axis=axis), paired=True, vectorized=True, n_resamples=20_000,
+        method="percentile", rng=3,
+    ).confidence_interval  # fmt: skip
+    found = paired_bootstrap(old, new, resamples=20_000)
+    near = 0.03 * (theirs.high - theirs.low)
+    assert found.low == pytest.approx(theirs.low, abs=near) and found.high == pytest.approx(theirs.high, abs=near)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,21 @@ def test_the_file_holds_prompts_answers_and_labels_in_the_order_of_the_data(keys
     for file in ("predict_results.json", "all_results.json"):
         assert json.loads((tmp_path / "run" / file).read_text()) == metrics
     assert Run.open(tmp_path / "run").status()["state"] == "finished"
+
+
+def test_the_perplexity_is_that_of_an_evaluation(keys, tmp_path):
+    """exp(loss) of luthier eval over the same answers, end of turn included."""
+    from luthier.workflows.evaluate import evaluate
+
+    rows = json.loads(Path(keys["dataset"]).read_text())
+    single = Path(keys["dataset"]).with_name("single.json")  # one answer a row: an evaluation counts those of the history too
+    single.write_text(json.dumps([{key: row[key] for key in ("instruction", "input", "output")} for row in rows]))
+    metrics = predict(load_config(keys | {"dataset": str(single)}))
+    asked = {key: value for key, value in keys.items() if "predict" not in key and key not in ("dataset", "max_new_tokens")}
+    figures = evaluate(
+        load_config(asked | {"do_eval": True, "eval_dataset": str(single), "output_dir": str(tmp_path / "eval")})
+    )
+    assert metrics["predict_perplexity"] == pytest.approx(figures["eval_perplexity"], rel=1e-4)
 
 
 def test_the_report_shows_the_worst_first_and_escapes_what_models_say(keys, tmp_path):

@@ -17,7 +17,8 @@ def command(argv: list[str]) -> int:
 
     Asks the last question of every conversation of eval_dataset (or dataset) again and compares the answers with those in the
     data: BLEU-4 and ROUGE as LLaMA-Factory has them, exact match, sacrebleu, rouge-score; accuracy, F1 and a confusion matrix
-    where the data's answers are a few labels; the share of right numbers where they end in "#### 42". Writes
+    where the data's answers are a few labels; the share of right numbers where they end in "#### 42"; perplexity of the data's
+    answers. Writes
     generated_predictions.jsonl, predict_results.json and report.html (the worst rows first) into output_dir (default: `predict`
     in the adapter's folder). The base of an adapter and the template it was trained with are known from its folder. Stopped by
     Ctrl-C, the same command goes on where it was.

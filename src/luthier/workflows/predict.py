@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,20 +20,22 @@ from luthier.config import Config
 from luthier.datasets import read_samples
 from luthier.engines.base import Completion, Sampling
 from luthier.engines.runner import context_length
-from luthier.errors import ConfigError, DataError
+from luthier.errors import ConfigError, DataError, ModelError
 from luthier.evals.confusion_plot import confusion_png
 from luthier.evals.labels import LabelReport, label_report
 from luthier.evals.numbers import number_accuracy
 from luthier.evals.page import answers_table, figures_table, label_tables, page
 from luthier.evals.text import describe, similarity, text_metrics
+from luthier.models.likelihood import likelihoods
 from luthier.models.load import load_config_of_model
 from luthier.runs import Run, read_rows, shown_path
 from luthier.runtime.files import append_line, write_atomic
 from luthier.runtime.logging import log_to_file
 from luthier.runtime.progress import progress_bars
 from luthier.runtime.seeds import set_seed
+from luthier.trainer.evaluation import perplexity as exp_loss
 from luthier.types import Conversation, Message
-from luthier.workflows.answering import Answerer, load_answerer, load_words, sampling_of, settle
+from luthier.workflows.answering import Answerer, load_answerer, load_words, sampling_of, scorer_of, settle
 from luthier.workflows.folders import output_folder
 
 if TYPE_CHECKING:
@@ -53,10 +56,11 @@ DECISIVE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One conversation: the ids that ask for its last answer, and that answer as text."""
+    """One conversation: the ids that ask for its last answer, and that answer as text and as ids with their end of turn."""
 
     prompt: list[int]
     label: str
+    answer: tuple[int, ...]
 
 
 def predict(config: Config) -> dict[str, Any]:
@@ -89,7 +93,9 @@ def predict(config: Config) -> dict[str, Any]:
             )
             return {}
         write_in_order(run, rows)
-        return finish(run, rows, time.monotonic() - began, len(rows) - len(known), tokens)
+        seconds = time.monotonic() - began
+        surprise = perplexity(answerer, questions, longest)
+        return finish(run, rows, seconds, len(rows) - len(known), tokens, surprise)
 
 
 def read_conversations(config: Config) -> list[Conversation]:
@@ -127,7 +133,7 @@ def make_questions(
                 continue
             prompt = prompt[: room - header] + prompt[len(prompt) - header :]
         label = tokenizer.decode(list(turns[-1].answer), skip_special_tokens=config.skip_special_tokens)
-        questions.append(Question(prompt=prompt, label=label))
+        questions.append(Question(prompt=prompt, label=label, answer=turns[-1].answer))
     if too_long:
         done = "left out" if config.overflow == "drop" else "cut"
         log.warning("%d of %d prompts were longer than %d tokens and were %s.", too_long, len(conversations), room, done)
@@ -185,6 +191,24 @@ def answers_of(
         completions.close()  # type: ignore[attr-defined]
 
 
+def perplexity(answerer: Answerer, questions: Sequence[Question], longest: int | None) -> float | None:
+    """exp of the mean negative log-likelihood of a token of the references; None where the model does not tell.
+
+    A reference is cut where the model's context ends.
+    """
+    if answerer.net is None:
+        return None
+    room = (longest or sys.maxsize) + 1  # the last token is told, not read
+    pairs = [(question.prompt, question.answer[: room - len(question.prompt)]) for question in questions]
+    try:
+        found = [each for _, each in likelihoods(scorer_of(answerer), [pair for pair in pairs if pair[1]])]
+    except ModelError as error:  # the answers are there; this figure is not worth losing them
+        log.warning("no perplexity: %s", error)
+        return None
+    tokens = sum(each.tokens for each in found)
+    return exp_loss(-sum(each.logp for each in found) / tokens) if tokens else None
+
+
 def kept_rows(run: Run, config: Config) -> dict[int, dict[str, str]]:
     """Rows of a run of the same questions that was stopped in this folder; {} where there is none, or it is overwritten."""
     wish = str(config.resume_from_checkpoint or "").lower()
@@ -206,8 +230,15 @@ def write_in_order(run: Run, rows: Mapping[int, Mapping[str, str]]) -> None:
     write_atomic(run.predictions_file, b"".join(_line(rows[index]) + b"\n" for index in sorted(rows)))
 
 
-def finish(run: Run, rows: Mapping[int, Mapping[str, str]], seconds: float, answered: int, tokens: int) -> dict[str, Any]:
-    """Score the rows, write the results, say them."""
+def finish(
+    run: Run,
+    rows: Mapping[int, Mapping[str, str]],
+    seconds: float,
+    answered: int,
+    tokens: int,
+    surprise: float | None = None,
+) -> dict[str, Any]:
+    """Score the rows, write the results, say them. surprise: perplexity of the references."""
     ordered = [rows[index] for index in sorted(rows)]
     answers, wanted = [row["predict"] for row in ordered], [row["label"] for row in ordered]
     pairs = [similarity(answer, label) for answer, label in zip(answers, wanted)]
@@ -217,6 +248,8 @@ def finish(run: Run, rows: Mapping[int, Mapping[str, str]], seconds: float, answ
         scores |= {"accuracy": round(labels.accuracy, 4), "macro_f1": round(labels.macro_f1, 4)}
     if (right := number_accuracy(answers, wanted)) is not None:
         scores["number_accuracy"] = round(right, 4)
+    if surprise is not None:
+        scores["perplexity"] = round(surprise, 4)
     metrics: dict[str, Any] = {f"predict_{name}": score for name, score in scores.items()}
     metrics |= {
         "predict_samples": len(ordered),
