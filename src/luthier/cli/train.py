@@ -55,6 +55,8 @@ def command(argv: list[str]) -> int:
     if (launched := as_launched(os.environ)) and not (config.fsdp or config.fsdp_config or config.deepspeed):
         log.info("accelerate launch asks for %s.", next(iter(launched)))
         config = load_config([*words, "do_train=true"] if config.do_train else words, launched)
+    if not on_ray and {"ray_num_workers", "ray_init_kwargs"} & config.model_fields_set:
+        log.warning("ray_num_workers and ray_init_kwargs do nothing without --ray.")
     kind = "train" if config.do_train else "eval" if config.do_eval else "predict"
     if "--detach" in flags:
         if on_ray:

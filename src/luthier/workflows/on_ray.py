@@ -52,15 +52,13 @@ def train_on_ray(config: Config) -> Run:
         import ray
     except ImportError as error:
         raise ConfigError("--ray needs Ray, which is not installed.", "pip install 'luthier[ray]'") from error
-    import torch
 
     folder = output_folder(config, "train")
     config = config.model_copy(update={"output_dir": str(folder)})
     if not ray.is_initialized():
         ray.init(**({"log_to_driver": True} | _options(config)))
-    gpu = 0 if config.use_cpu or not torch.cuda.is_available() else 1
-    count = config.ray_num_workers
-    there = ray.cluster_resources()
+    count, there = config.ray_num_workers, ray.cluster_resources()
+    gpu = 0 if config.use_cpu or not there.get("GPU") else 1  # of the cluster: the machine that asks may have none
     for kind, wanted in (("GPU", gpu * count), ("CPU", count)):
         if there.get(kind, 0) < wanted:
             raise ConfigError(
