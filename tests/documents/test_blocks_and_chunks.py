@@ -253,6 +253,6 @@ def test_no_avoidable_cut_in_a_megabyte(assets, limit):
             after = re.search(r"[.!?](?=\s)|[。！？；]", text[cut:end])
             last = cut + after.end() if after else end
             through["sentence"] += not CLOSED.search(text[start:cut]) and last - first <= limit
-    assert seen["table_open"] > 50 and seen["bullet_list_open"] > 500 and seen["fence"] > 300
+    assert seen["table_open"] > 30 and seen["bullet_list_open"] > 300 and seen["fence"] > 200
     assert limit > 400 or seen["cut paragraphs"] > 20
     assert not +through
