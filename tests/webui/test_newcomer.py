@@ -22,6 +22,7 @@ WORDS = {
 def choose(page: Any, test: str, text: str) -> None:
     """Pick an option of a select that filters as one types."""
     page.click(f"[data-test={test}]")
+    page.wait_for_timeout(200)  # what stands there is marked, so that typing replaces it
     page.keyboard.type(text)
     page.locator(".q-menu .q-item", has_text=re.compile(rf"^{re.escape(text)}( ·|$)")).first.click()
     page.keyboard.press("Escape")

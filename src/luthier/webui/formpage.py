@@ -209,7 +209,7 @@ class FormPage:
     def refuse(self, settings: Mapping[str, Any]) -> bool:
         """Say at the field and on top what keeps a job from starting; False where nothing does."""
         problems = self.problems(settings) or absent(settings, self.page.t)
-        problems |= {key: self.page.t("data.choose_first") for key in self.needed if not settings.get(key)}
+        problems |= {key: self.page.t(f"needed.{key}") for key in self.needed if not settings.get(key)}
         if not problems:
             return False
         self.fields.complain(problems)

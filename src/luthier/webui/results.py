@@ -96,7 +96,13 @@ def comparison(page: Page, run: Run) -> None:
     _figures(page, found["models"])
     text_block(t("evaluate.differences", name=found["against"], count=f"{found['rows']:,}"), tag="h3")
     rows = [
-        [name, score, f"{one['mean']:+.2f}", f"{one['low']:+.2f} … {one['high']:+.2f}", t("yes" if one["sure"] else "no")]
+        [
+            name,
+            figure(page.lang, score, None)[0],
+            f"{one['mean']:+.2f}",
+            f"{one['low']:+.2f} … {one['high']:+.2f}",
+            t("yes" if one["sure"] else "no"),
+        ]
         for name, by_score in found["differences"].items()
         for score, one in by_score.items()
     ]
@@ -104,6 +110,11 @@ def comparison(page: Page, run: Run) -> None:
     html = plain_table(heads, rows, numeric=[2, 3])
     ui.html(f'<div class="fit">{html}</div>', sanitize=False).classes("scroll-x").props('data-test="differences"')
     answers(page, {name: read_answers(Run(run.folder / name).predictions_file) for name in found["models"]})
+
+
+def _difference(one: Mapping[str, Any]) -> tuple[str, str]:
+    """The mean and the range in which 95 % of resamples lie."""
+    return f"{one['mean']:+.2f}", f"{one['low']:+.2f} … {one['high']:+.2f}"
 
 
 # ---- answers ----
@@ -153,7 +164,7 @@ def _pair(page: Page, names: Sequence[str], row: Sequence[Answer | None]) -> str
     """One question: reference and answers side by side, everything escaped."""
     t, first = page.t, row[0]
     assert first is not None
-    prompt = MARKS.sub("", first.prompt).strip()
+    prompt = MARKS.sub("", first.prompt).strip().removesuffix("assistant").strip()
     prompt = prompt if len(prompt) <= PROMPT_SHOWN else f"… {prompt[-PROMPT_SHOWN:]}"
     parts = [f'<div class="ask muted small break">{escape(prompt)}</div>']
     parts.append(_said(t("evaluate.reference"), "", first.reference, ""))

@@ -25,7 +25,7 @@ GIB = 1 << 30
 @contextmanager
 def frame(page: Page) -> Iterator[None]:
     """Everything around the content of a page."""
-    ui.add_head_html('<link rel="stylesheet" href="/static/board.css?v=7">')
+    ui.add_head_html('<link rel="stylesheet" href="/static/board.css?v=9">')
     ui.html(f'<a class="skip" href="#main">{escape(page.t("skip"))}</a>', sanitize=False)
     with ui.element("div").classes("shell"):
         with ui.element("nav").classes("side").props(f'aria-label="{page.t("navigation")}"'):

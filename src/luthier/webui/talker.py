@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from luthier.config import load_config
+from luthier.engines.base import BASE
 from luthier.errors import EngineError, LuthierError
 
 
@@ -47,7 +48,7 @@ class Talker:
         else:
             self.chats = [Chat(config) for config in configs]
             self.order = list(range(len(configs)))
-        return {"names": [self._name(side.answerer) for side in self._sides()]}
+        return {"names": [self._name(side) for side in self._sides()]}
 
     def unload(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Let the models go."""
@@ -99,11 +100,11 @@ class Talker:
         return [sides[at] for at in self.order[: len(sides)]]
 
     @staticmethod
-    def _name(answerer: Any) -> str:
+    def _name(side: Any) -> str:
         """An adapter's or model's folder or id; what a server calls its own."""
-        config = answerer.config
-        names = config.adapter_name_or_path or [config.model_name_or_path]
-        return str(names[-1] or f"{answerer.engine.model} · {answerer.engine.url}")
+        config, engine = side.answerer.config, side.answerer.engine
+        adapters = [] if side.adapter == BASE else config.adapter_name_or_path or []
+        return str([config.model_name_or_path, *adapters][-1] or f"{engine.model} · {engine.url}")
 
 
 def main() -> None:

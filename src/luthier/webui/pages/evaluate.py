@@ -27,6 +27,7 @@ from luthier.webui.parts import card, empty, text_block
 SECTIONS = {"predict": ("ask", "answer"), "compare": ("ask", "rivals", "answer"), "eval": ("questions",)}
 """What is done -> which cards it needs. The names are the verbs of the command line."""
 
+NEEDED = {"predict": ("dataset",), "compare": ("dataset", "models"), "eval": ("task",)}
 FEWEST = 2
 """Models of a comparison."""
 
@@ -76,7 +77,7 @@ class EvaluatePage(FormPage):
                 self.draw_sections()
                 self.draw_folds()
             with ui.element("div").classes("bench"):
-                with card(page.t("start.title")):
+                with card(page.t("evaluate.start")):
                     self.what = text_block("", "muted")
                     self.draw_start(page.t("evaluate.start"))
                 with card():
@@ -89,7 +90,7 @@ class EvaluatePage(FormPage):
     def _turn(self, verb: str) -> None:
         """Do this from now on."""
         self.verb = self.page.store["evaluate.verb"] = verb
-        self.needed = ("task",) if verb == "eval" else ("dataset",)
+        self.needed = NEEDED[verb]
         for name, shown in self.cards.items():
             shown.set_visibility(name in SECTIONS[verb])
         self.what.set_content(escape(self.page.t(f"evaluate.{verb}.hint")))
@@ -111,7 +112,7 @@ class EvaluatePage(FormPage):
         """Also what only the started command would say."""
         found = super().problems(settings)
         models = settings.get("models") or []
-        if self.verb == "compare" and len(set(models)) < max(FEWEST, len(models)):
+        if self.verb == "compare" and models and len(set(models)) < max(FEWEST, len(models)):
             found.setdefault("models", self.page.t("evaluate.two_models"))
         task = str(settings.get("task") or "")
         folder = Path(str(settings.get("task_dir") or "evaluation")).expanduser() / task.partition("_")[0]
