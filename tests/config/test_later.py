@@ -25,7 +25,7 @@ def test_row(key: str):
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"quantization_method": "hqq"}, 'quantization_method: "hqq" is not built yet: HQQ and EETQ bases. Built: bnb.'),
+        ({"use_unsloth": True}, "use_unsloth: True is not built yet: Unsloth. Take the key out."),
         (
             {"report_to": "tensorboard,comet_ml"},
             'report_to: "tensorboard,comet_ml" is not built yet: this tracker. '
@@ -37,3 +37,8 @@ def test_refused(settings: dict, complaint: str):
     with pytest.raises(ConfigError) as caught:
         load_config(settings)
     assert str(caught.value) == complaint
+
+
+def test_a_value_may_have_a_reason_of_its_own():
+    with pytest.raises(ConfigError, match='optim: "grokadamw" is not built yet: a package that keeps its moments where no'):
+        load_config({"optim": "grokadamw"})

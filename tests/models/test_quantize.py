@@ -18,7 +18,11 @@ BITS = {
     "nf4": {"quantization_bit": 4},
     "fp4": {"quantization_bit": 4, "quantization_type": "fp4", "double_quantization": False},
     "int8": {"quantization_bit": 8},
+    "torchao int8": {"quantization_bit": 8, "quantization_method": "torchao"},
+    "hqq 8": {"quantization_bit": 8, "quantization_method": "hqq"},
+    "hqq 4": {"quantization_bit": 4, "quantization_method": "hqq"},
 }
+PACKAGE = {"bnb": "bitsandbytes", "hqq": "hqq", "torchao": "torchao"}
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def folder(tmp_path):
 
 
 def load(folder, **keys):
-    pytest.importorskip("bitsandbytes")
+    pytest.importorskip(PACKAGE[keys.get("quantization_method", "bnb")])
     config = Config(model_name_or_path=folder, **keys)
     return config, load_model(config, dtype=torch.float32, for_training=True)
 
@@ -39,11 +43,17 @@ def test_a_quantised_base_is_near_the_full_one_and_smaller(folder, name):
     _, full = load(folder)
     _, small = load(folder, **BITS[name])
     assert small.is_quantized
-    weight = small.model.layers[0].mlp.up_proj.weight
-    assert weight.numel() * weight.element_size() == 128 * 64 // (1 if name == "int8" else 2)
+    assert held(small.model.layers[0].mlp.up_proj) == 128 * 64 * BITS[name]["quantization_bit"] // 8
     assert full.model.embed_tokens.weight.dtype == small.model.embed_tokens.weight.dtype == torch.float32
     a, b = logits(full).flatten(), logits(small).flatten()
-    assert torch.corrcoef(torch.stack([a, b]))[0, 1] > (0.999 if name == "int8" else 0.9)
+    assert torch.corrcoef(torch.stack([a, b]))[0, 1] > (0.999 if "8" in name else 0.9)
+
+
+def held(layer):
+    """Bytes of the numbers that stand for a layer's weights."""
+    weight = layer.W_q if hasattr(layer, "W_q") else layer.weight
+    weight = getattr(weight, "qdata", weight)
+    return weight.numel() * weight.element_size()
 
 
 @pytest.mark.parametrize("name", BITS)
@@ -69,16 +79,74 @@ def test_a_quantised_base_is_scored_packed(folder):
     assert Scorer(base).layout == "packed"
 
 
-def test_bits_that_no_method_has(folder):
-    with pytest.raises(ConfigError, match="4 and 8 bits, not 3"):
-        load_model(Config(model_name_or_path=folder, quantization_bit=3))
+@pytest.mark.parametrize("name", ["torchao int8", "hqq 4"])
+def test_going_on_after_loading_is_as_never_having_stopped(folder, name, tmp_path):
+    """Law 5 on a quantised base: the adapter read back into it learns on bit for bit."""
+    config, base = load(folder, lora_rank=4, **BITS[name])
+    adapter = ADAPTERS["lora"](config)
+    net = adapter.attach(base)
+    train(net, steps=3)
+    adapter.save(net, tmp_path)
+    _, again = load(folder, lora_rank=4, **BITS[name])
+    other = adapter.attach(again)
+    adapter.load(other, tmp_path)
+    assert torch.equal(logits(net), logits(other))
+    assert train(net, steps=3) == train(other, steps=3)
+
+
+@pytest.mark.parametrize(("method", "bits", "said"), [("bnb", 3, "4 and 8 bits, not 3"), ("torchao", 4, "has 8 bits, not 4")])
+def test_bits_that_a_method_has_not(folder, method, bits, said):
+    with pytest.raises(ConfigError, match=said):
+        load_model(Config(model_name_or_path=folder, quantization_bit=bits, quantization_method=method))
+
+
+def test_eetq_says_what_is_missing(folder, monkeypatch):
+    with pytest.raises(ModelError, match="eetq is not installed"):
+        load_model(Config(model_name_or_path=folder, quantization_bit=8, quantization_method="eetq"))
+    monkeypatch.setattr(quantize, "find_spec", lambda name: True)
+    with pytest.raises(ModelError, match="needs an NVIDIA GPU"):
+        load_model(Config(model_name_or_path=folder, quantization_bit=8, quantization_method="eetq"))
+
+
+def test_a_model_stored_by_torchao_is_a_base(folder, tmp_path):
+    _, small = load(folder, **BITS["torchao int8"])
+    small.save_pretrained(tmp_path / "stored")
+    config, base = load(str(tmp_path / "stored"), lora_rank=4)
+    assert torch.equal(logits(base), logits(small))
+    net = ADAPTERS["lora"](config).attach(base)
+    assert train(net, steps=20) < 0.9 * train(ADAPTERS["lora"](config).attach(load(folder)[1]), steps=1)
+
+
+def test_a_model_stored_in_fp8_is_a_base(folder, tmp_path):
+    """Blocks of 128 x 128 weights in float8 with a scale, as DeepSeek and Qwen publish them; on a CPU they become bfloat16."""
+    from safetensors.torch import load_file, save_file
+
+    tensors, stored = load_file(f"{folder}/model.safetensors"), {}
+    for name, tensor in tensors.items():
+        stored[name] = tensor
+        if name.endswith("_proj.weight"):
+            scale = tensor.abs().amax() / 448
+            stored[name] = (tensor / scale).to(torch.float8_e4m3fn)
+            stored[f"{name}_scale_inv"] = scale.view(1, 1).float()
+    _, full = load(folder)
+    settings = json.loads((tmp_path / "model" / "config.json").read_text())
+    quantised = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic", "fmt": "e4m3"}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(settings | {"quantization_config": quantised}))
+    save_file(stored, f"{folder}/model.safetensors", metadata={"format": "pt"})
+    config, base = load(folder, lora_rank=4)
+    a, b = logits(full).flatten(), logits(base).float().flatten()
+    assert torch.corrcoef(torch.stack([a, b]))[0, 1] > 0.99
+    net = ADAPTERS["lora"](config).attach(base)
+    first = train(net, steps=1)
+    assert train(net, steps=20) < 0.9 * first
 
 
 def test_a_missing_package_is_named_before_anything_is_read(folder, monkeypatch):
     monkeypatch.setattr(quantize, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="bitsandbytes is not installed") as caught:
-        load_model(Config(model_name_or_path=folder, quantization_bit=4))
-    assert "pip install" in str(caught.value)
+    for method in PACKAGE:
+        with pytest.raises(ModelError, match=f"{PACKAGE[method]} is not installed") as caught:
+            load_model(Config(model_name_or_path=folder, quantization_bit=8, quantization_method=method))
+        assert f"pip install 'luthier[{method}]'" in str(caught.value)
 
 
 @pytest.mark.parametrize(("method", "package"), [("gptq", "gptqmodel"), ("awq", "gptqmodel")])

@@ -37,7 +37,7 @@ def small_numbers(prompts, answers, rollouts):
     return 20 * scores, {"rewards/small": float(scores.mean())}
 
 
-def make_trainer(folder, stage, monkeypatch, **keys):
+def make_trainer(folder, stage, monkeypatch, *, micro_batch_tokens=4096, layout="auto", **keys):
     monkeypatch.setattr(online, "read_samples", lambda *_, **__: PROMPTS)
     defaults = {
         "finetuning_type": "full",
@@ -62,7 +62,7 @@ def make_trainer(folder, stage, monkeypatch, **keys):
     monkeypatch.setattr("luthier.workflows.equip.load_other", lambda *_, **__: second)
     adapter = make_adapter(config, part)
     net = adapter.attach(model.train()).train()
-    scorer = Scorer(net)
+    scorer = Scorer(net, layout=layout)
     set_reference(config, part, scorer, adapter, net, device=CPU, precision=FLOAT32)
     run = Run.create(config)
     run.start()
@@ -77,6 +77,7 @@ def make_trainer(folder, stage, monkeypatch, **keys):
         template=template,
         precision=FLOAT32,
         parallel=Parallel(CPU),
+        keep=run.append_sample,
     )
     return Trainer(
         config,
@@ -92,7 +93,7 @@ def make_trainer(folder, stage, monkeypatch, **keys):
         callbacks=(),
         parallel=Parallel(CPU),
         precision=FLOAT32,
-        micro_batch_tokens=4096,
+        micro_batch_tokens=micro_batch_tokens,
         save_model=lambda where: adapter.save(net, where),
         identity={"data": "synthetic"},
         resume_from=newest(run.resume_checkpoints(), {"data": "synthetic"}),
@@ -142,9 +143,33 @@ def test_resumed_bits_equal_those_never_killed(tmp_path, monkeypatch, stage, key
     again = make_trainer(tmp_path / "cut", stage, monkeypatch, resume_from_checkpoint="true", **keys)
     again.fit()
     assert rows(again, "reward") == rows(whole, "reward") and rows(again) == rows(whole)
+    samples = whole.run.read_samples()
+    assert again.run.read_samples() == samples and [row["step"] for row in samples] == sorted(2 * [1, 2, 3, 4, 5])
+    assert all(set(row) == {"step", "prompt", "completion", "reward"} for row in samples)
     assert again.stage.state() == whole.stage.state()
     ends = dict(whole.model.named_parameters())
     assert all(torch.equal(tensor, ends[key]) for key, tensor in again.model.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("stage", "keys"),
+    [
+        *(("grpo", {"grpo_loss": kind, "grpo_beta": 0.1}) for kind in ("grpo", "dapo", "dr_grpo", "gspo")),
+        ("ppo", {"ppo_epochs": 2, "per_device_train_batch_size": 8}),
+    ],
+)
+def test_neither_layout_nor_micro_batches_change_the_curve(tmp_path, monkeypatch, stage, keys):
+    """Laws 2 and 3. A small rate, so that rounding does not change which answers are drawn."""
+    keys = keys | {"learning_rate": 1e-4, "max_steps": 3, "num_iterations": 2}
+    ways = {"at once": {}, "one by one": {"micro_batch_tokens": 1}, "padded": {"micro_batch_tokens": 90, "layout": "padded"}}
+    curves = {}
+    for way, cut in ways.items():
+        trainer = make_trainer(tmp_path / way, stage, monkeypatch, **keys, **cut)
+        trainer.fit()
+        curves[way] = rows(trainer), rows(trainer, "reward")
+    assert len(curves["at once"][0]) == 3
+    for loss, reward in curves.values():
+        assert loss == pytest.approx(curves["at once"][0], abs=1e-5) and reward == curves["at once"][1]
 
 
 # ---- PPO by hand ---------------------------------------------------------------------------------------------------------

@@ -19,13 +19,17 @@ log = logging.getLogger(__name__)
 
 def linear_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
     """Every linear layer but the output head: full name -> module."""
+    head = model.get_output_embeddings()
+    return {name: module for name, module in model.named_modules() if is_linear(module) and module is not head}
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether this is a linear layer, of full weights or quantised by any library: those name the sizes of both sides."""
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
-    head = model.get_output_embeddings()
-    return {
-        name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D) and module is not head
-    }
+    sizes = (getattr(module, name, None) for name in ("in_features", "out_features"))
+    return isinstance(module, nn.Linear | Conv1D) or all(isinstance(size, int) for size in sizes)
 
 
 def find_targets(model: PreTrainedModel, wanted: Sequence[str]) -> list[str] | str:

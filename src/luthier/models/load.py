@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
 from luthier.hub import resolve_model
+from luthier.models.hqq import quantise
+from luthier.models.kernels import require_kernels, use_kernels
 from luthier.models.quantize import quantization
 from luthier.models.rope import scale_rope
 from luthier.models.tokenizer import load_tokenizer
@@ -76,10 +78,12 @@ def load_model(
     model_config = load_config_of_model(config, folder)
     _require_causal(folder, model_config)
     quantization(config, model_config, dtype)  # refuses early what cannot be done
+    require_kernels(config, device)
     build = _from_scratch if config.train_from_scratch else _from_files
     model = build(config, folder, model_config, device, dtype)
     if config.resize_vocab or new_words(config):
         grow(model, load_tokenizer(config, folder), config)
+    use_kernels(config, model)
     return model.train(for_training)
 
 
@@ -95,7 +99,8 @@ def _from_files(config: Config, folder: Path, model_config: PretrainedConfig, de
 
     safe = check_weights(folder, allow_pickle=config.trust_remote_code)
     bits = quantization(config, model_config, dtype)
-    whole = {"": device} if bits is not None or str(device) != "cpu" else None
+    after = config.quantization_bit is not None and config.quantization_method == "hqq"
+    whole = {"": device} if bits is not None or (str(device) != "cpu" and not after) else None
     try:
         with quiet_transformers(bars=weight_bytes(folder) > LONG_LOAD):
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -115,7 +120,7 @@ def _from_files(config: Config, folder: Path, model_config: PretrainedConfig, de
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         raise ModelError(f"{folder} cannot be loaded: {first_line(error)}") from error
     _require_all_weights(folder, report)
-    return model
+    return quantise(model, config.quantization_bit, device=device, dtype=dtype) if after else model
 
 
 def _require_all_weights(folder: Path, report: dict[str, Any]) -> None:
@@ -142,6 +147,11 @@ def _attention(config: Config) -> str | None:
             "flash_attn: fa2 needs the flash-attn package (GPU only), which is not installed: PyTorch's own attention is used."
         )
         return "sdpa"
+    if config.flash_attn == "fa3" and find_spec("flash_attn_interface") is None:
+        raise ModelError(
+            "flash_attn: fa3 needs FlashAttention 3 (an NVIDIA Hopper GPU and its package), which is not installed.",
+            "flash_attn: auto takes what is there.",
+        )
     return ATTENTION[config.flash_attn]
 
 

@@ -1,6 +1,7 @@
-"""Bases in fewer bits: quantization_bit and its kin -> what transformers needs to quantise a model while it loads it.
+"""Bases in fewer bits: quantization_method and quantization_bit -> what transformers needs to quantise while it loads.
 
-bitsandbytes does nf4, fp4 and int8, on the CPU too. What cannot be done here is refused before anything is read.
+bitsandbytes (nf4, fp4, int8) and torchao (int8) work on the CPU too, and so does HQQ (models/hqq.py); EETQ needs a GPU. What
+cannot be done here is refused before anything is read.
 """
 
 from __future__ import annotations
@@ -17,42 +18,50 @@ if TYPE_CHECKING:
     from luthier.config import Config
 
 PACKAGES = {
-    "gptq": ("gptqmodel", "pip install gptqmodel (needs a GPU)"),
-    "awq": ("gptqmodel", "pip install gptqmodel (needs a GPU)"),
+    "gptq": ("gptqmodel", "pip install gptqmodel"),
+    "awq": ("gptqmodel", "pip install gptqmodel"),
+    "aqlm": ("aqlm", "pip install 'aqlm[gpu]' (needs a GPU)"),
     "bitsandbytes": ("bitsandbytes", "pip install 'luthier[bnb]'"),
-    "hqq": ("hqq", "pip install hqq"),
-    "eetq": ("eetq", "pip install eetq (needs a GPU)"),
-    "torchao": ("torchao", "pip install torchao"),
+    "hqq": ("hqq", "pip install 'luthier[hqq]'"),
+    "eetq": ("eetq", "pip install eetq kernels"),
+    "torchao": ("torchao", "pip install 'luthier[torchao]'"),
     "compressed-tensors": ("compressed_tensors", "pip install compressed-tensors"),
 }
-"""quant_method of a stored model -> (package that reads it, how to get it)."""
+"""quant_method of a stored model, or what quantises a full one -> (package that reads it, how to get it)."""
+
+METHODS = {"bnb": "bitsandbytes", "hqq": "hqq", "eetq": "eetq", "torchao": "torchao"}
+"""quantization_method -> its name in PACKAGES."""
+
+BITS = {"bnb": (4, 8), "hqq": (1, 2, 3, 4, 5, 6, 8), "eetq": (8,), "torchao": (8,)}
 
 
 def quantization(config: Config, stored: PretrainedConfig, dtype: torch.dtype | None) -> Any | None:
-    """transformers' quantization_config for the base, or None for one that is loaded as it is stored.
+    """transformers' quantization_config for the base; None for one that is loaded as it is stored (HQQ comes after loading).
 
-    dtype: of the computation.  Raises ConfigError for bits that no method has, ModelError where a package is missing or the
-    files are quantised already.
+    dtype: of the computation.  Raises ConfigError for bits that the method has not, ModelError where a package or a GPU is
+    missing or the files are quantised already.
     """
-    method = _stored_method(stored)
-    if method:
-        _require(method, f"{config.model_name_or_path} is stored as {method}")
-    if config.quantization_bit is None:
+    there = _stored_method(stored)
+    if there:
+        _require(there, f"{config.model_name_or_path} is stored as {there}")
+    bits, method = config.quantization_bit, config.quantization_method
+    if bits is None:
         return None
-    if method:
+    if there:
         raise ModelError(
-            f"{config.model_name_or_path} is quantised already ({method}); quantization_bit quantises full weights.",
+            f"{config.model_name_or_path} is quantised already ({there}); quantization_bit quantises full weights.",
             "Take quantization_bit out, or name the model with full weights.",
         )
     if config.train_from_scratch:
         raise ConfigError("train_from_scratch has no weights that quantization_bit could quantise.", "Take one of them out.")
-    if config.quantization_bit not in (4, 8):
-        raise ConfigError(f"quantization_bit: bitsandbytes has 4 and 8 bits, not {config.quantization_bit}.")
-    _require("bitsandbytes", f"quantization_bit: {config.quantization_bit}")
-    return _bitsandbytes(config, dtype)
+    if bits not in BITS[method]:
+        has = " and ".join(str(number) for number in BITS[method])
+        raise ConfigError(f"quantization_bit: {METHODS[method]} has {has} bits, not {bits}.")
+    _require(METHODS[method], f"quantization_bit: {bits} with quantization_method: {method}")
+    return {"bnb": _bnb, "torchao": _torchao, "eetq": _eetq, "hqq": _nothing}[method](config, dtype)
 
 
-def _bitsandbytes(config: Config, dtype: torch.dtype | None) -> Any:
+def _bnb(config: Config, dtype: torch.dtype | None) -> Any:
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -64,6 +73,29 @@ def _bitsandbytes(config: Config, dtype: torch.dtype | None) -> Any:
         bnb_4bit_use_double_quant=config.double_quantization,
         bnb_4bit_compute_dtype=dtype or torch.float32,
     )
+
+
+def _nothing(config: Config, dtype: torch.dtype | None) -> None:
+    return None
+
+
+def _torchao(config: Config, dtype: torch.dtype | None) -> Any:
+    from torchao.quantization import Int8WeightOnlyConfig
+    from transformers import TorchAoConfig
+
+    return TorchAoConfig(Int8WeightOnlyConfig(version=2))
+
+
+def _eetq(config: Config, dtype: torch.dtype | None) -> Any:
+    import torch
+    from transformers import EetqConfig
+
+    if not torch.cuda.is_available():
+        raise ModelError(
+            "quantization_method: eetq needs an NVIDIA GPU, and there is none here.",
+            "quantization_method: bnb, hqq or torchao work on the CPU too.",
+        )
+    return EetqConfig("int8")
 
 
 def _stored_method(stored: PretrainedConfig) -> str:

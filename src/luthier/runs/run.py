@@ -200,6 +200,14 @@ class Run(Layout):
         append_line(self.trainer_log_file, to_json(self._log_row(row)))
         self._merge_status({key: row[key] for key in SHOWN if key in row})
 
+    def append_sample(self, row: Mapping[str, Any]) -> None:
+        """An answer that a training drew and judged: step (from 1), prompt, completion, reward. Goes to samples.jsonl."""
+        append_line(self.samples_file, to_json({key: plain_number(value) for key, value in row.items()}))
+
+    def read_samples(self) -> list[dict[str, Any]]:
+        """The rows of samples.jsonl, oldest first; [] for a training that draws no answers."""
+        return list(read_rows(self.samples_file))
+
     def read_metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl, oldest first. A torn last row (killed while writing) is left out."""
         return list(read_rows(self.metrics_file))
@@ -207,7 +215,8 @@ class Run(Layout):
     def truncate_metrics(self, step: int) -> None:
         """Drop the rows after step, so that a run resumed from its checkpoint at step writes them once."""
         self._first_step = step
-        for file, key in ((self.metrics_file, "step"), (self.trainer_log_file, "current_steps")):
+        files = ((self.metrics_file, "step"), (self.samples_file, "step"), (self.trainer_log_file, "current_steps"))
+        for file, key in files:
             if file.is_file():
                 kept = [to_json(row) for row in read_rows(file) if row.get(key, 0) <= step]
                 write_atomic(file, b"".join(line + b"\n" for line in kept))

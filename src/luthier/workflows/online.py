@@ -73,9 +73,11 @@ class Player:
         template: Template,
         precision: Precision,
         parallel: Parallel,
+        keep: Callable[[Mapping[str, Any]], None] = lambda row: None,
     ):
         self._config, self._stage, self._data, self._rewards, self._scorer = config, stage, data, rewards, scorer
         self._precision, self._parallel, self._device = precision, parallel, parallel.device
+        self._keep = keep
         self._stop = template.stop_token_ids[0]
         self._engine = HFEngine(getattr(net, "model", net) if stage.needs_head else net, tokenizer, template.stop_token_ids)
         self._prompts = list(read_samples(config, wants=Prompt))
@@ -89,7 +91,7 @@ class Player:
         answers, totals, sums = self._judged(np.repeat(chosen, self.num_answers)[mine], mine, step)
         answers, total = self._parallel.gather(answers), np.array(self._parallel.gather(totals))
         rollouts = _rollouts(answers)
-        self._show(step, answers, total)
+        self._show(step, np.repeat(chosen, self.num_answers), answers, total)
         metrics = _metrics(answers, total, self._parallel.sum_named(sums)) | self._judge(rollouts, total)
         return Round(rollouts=rollouts, updates=self._updates(len(rollouts), step), metrics=metrics)
 
@@ -138,11 +140,15 @@ class Player:
                 notes.append(say(batch).float().cpu().numpy())
         return self._parallel.gather(notes)
 
-    def _show(self, step: int, answers: Sequence[Answer], total: np.ndarray) -> None:
-        every = max(1, int(self._config.logging_steps))
-        if step % every == 0:
-            best = int(total.argmax())
-            logger.info("step %d, reward %.3g: %s", step + 1, total[best], answers[best].text[:SHOWN].replace("\n", " "))
+    def _show(self, step: int, asked: np.ndarray, answers: Sequence[Answer], total: np.ndarray) -> None:
+        """Every logging_steps: the best answer goes to the log, the best and the worst go into the run folder."""
+        if step % max(1, int(self._config.logging_steps)) or not self._parallel.is_main:
+            return
+        best, worst = int(total.argmax()), int(total.argmin())
+        logger.info("step %d, reward %.3g: %s", step + 1, total[best], answers[best].text[:SHOWN].replace("\n", " "))
+        for number in dict.fromkeys((best, worst)):
+            prompt = self._prompts[int(self._data.rows[int(asked[number])])].conversation.messages[-1].content
+            self._keep({"step": step + 1, "prompt": prompt, "completion": answers[number].text, "reward": float(total[number])})
 
 
 class GroupPlayer(Player):

@@ -67,7 +67,8 @@ NUMBERS = (
     "use_llama_pro", "use_rslora", "use_dora",
     "pissa_init", "loraplus_lr_ratio", "freeze_trainable_layers",
     "freeze_trainable_modules", "neftune_noise_alpha", "label_smoothing_factor", "val_size",
-    "quantization_bit", "quantization_type", "double_quantization", "reward_model", "reward_model_adapters", "ppo_target",
+    "quantization_bit", "quantization_method", "quantization_type", "double_quantization",
+    "reward_model", "reward_model_adapters", "ppo_target",
     "reward_model_type", "ppo_buffer_size", "ppo_epochs", "ppo_score_norm", "ppo_whiten_rewards",
     "pref_loss", "pref_loss_weights", "pref_beta", "pref_ftx", "pref_bco_weight", "dpo_label_smoothing", "ld_alpha",
     "num_generations", "num_iterations", "grpo_loss", "grpo_beta", "grpo_epsilon", "grpo_epsilon_high", "reward_funcs",
@@ -160,6 +161,7 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
             template=template,
             precision=precision,
             parallel=parallel,
+            keep=run.append_sample,
         )
         loader = RolloutLoader(loader, player, config.max_new_tokens)
     learned = loader.store  # of a stream, what can be known of it now: its first window
@@ -180,7 +182,9 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
         scorer.reference = cache_reference(scorer.reference, stores, max_tokens=at_once, device=birthplace, precision=precision)
     if plan.gradient_checkpointing or (sharding and sharding.checkpointing):
         with quiet_transformers():
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.gradient_checkpointing_enable(
+                gradient_checkpointing_kwargs={**(config.gradient_checkpointing_kwargs or {}), "use_reentrant": False}
+            )
     same = identity(config, learned, loader, model_config)
     resume_from = parallel.same_everywhere(newest(run.resume_checkpoints(), same) if parallel.is_main else None)
     run.start() if parallel.is_main else None

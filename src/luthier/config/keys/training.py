@@ -46,14 +46,11 @@ class TrainingKeys(Group):
     data_seed: int | None = Field(None, ge=0, lt=2**32)
     full_determinism: bool = False
     use_cpu: bool = False
-    activation_checkpointing: bool | None = None
-    activation_checkpointing_kwargs: dict[str, Any] | None = None
     gradient_checkpointing_kwargs: dict[str, Any] | None = None
     use_cache: bool = False
     torch_compile: bool = False
     torch_compile_backend: str | None = None
     torch_compile_mode: str | None = None
-    use_liger_kernel: bool = False
     liger_kernel_config: dict[str, Any] | None = None
     torch_empty_cache_steps: int | None = Field(None, ge=1)
     jit_mode_eval: bool = False
