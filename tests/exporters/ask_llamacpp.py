@@ -1,6 +1,7 @@
 """Run by a Python that has llama-cpp-python: greedy answers, logits of the prompts, and how texts are cut, by llama.cpp.
 
-stdin: {"model", "prompts", "texts", "new_tokens", "lora"}.  stdout: {"answers", "logits" (of the last token), "words"}.
+stdin: {"model", "prompts", "texts", "new_tokens", "lora", "logits" (whether they are wanted)}.
+stdout: {"answers", "logits" (of the last token), "words"}.
 """
 
 import json
@@ -19,7 +20,8 @@ answers, logits = [], []
 for prompt in wish["prompts"]:
     llm.reset()
     llm.eval(prompt)
-    logits.append([float(value) for value in llm.scores[len(prompt) - 1]])
+    if wish["logits"]:
+        logits.append([float(value) for value in llm.scores[len(prompt) - 1]])
     ids = []
     for _ in range(wish["new_tokens"]):
         ids.append(int(llm.scores[llm.n_tokens - 1].argmax()))

@@ -62,13 +62,14 @@ def _shake(model):
 
 @pytest.fixture(scope="session")
 def llamacpp(request):
-    """ask(file, prompts, texts, new_tokens=16, lora=None) -> {"answers", "logits", "words"}, computed by llama.cpp."""
+    """ask(file, prompts, texts, new_tokens=16, lora=None, logits=True) -> {"answers", "logits", "words"}, by llama.cpp."""
     python = request.config.getoption("--llamacpp-python") or (sys.executable if find_spec("llama_cpp") else None)
     if python is None:
         pytest.skip("llama-cpp-python is not installed here; give the Python that has it: --llamacpp-python PATH")
 
-    def ask(file, prompts, texts=(), new_tokens=16, lora=None):
+    def ask(file, prompts, texts=(), new_tokens=16, lora=None, logits=True):
         wish = {"model": str(file), "prompts": prompts, "texts": texts, "new_tokens": new_tokens, "lora": lora and str(lora)}
+        wish["logits"] = logits
         program = Path(__file__).with_name("ask_llamacpp.py")
         done = subprocess.run(
             [python, str(program)], input=json.dumps(wish), capture_output=True, text=True, check=False, timeout=300
