@@ -2,6 +2,8 @@
 
     small   8 layers of 256, vocabulary 6,400 (the minimind tokenizer): 7.9M parameters
     large   the same body, vocabulary 151,936 (the Qwen3 tokenizer): 45.2M parameters, nearly all in the embedding
+    wide-*  a body of 512, for the forecast: 28.5M and 103M parameters
+    bare-*  next to no body: what a training needs besides the model
 
 Enters: a name and the assets folder. Leaves: a model folder in float32, the same bytes at every call.
 """
@@ -30,9 +32,16 @@ class Shape:
     head_dim: int = 32
 
 
+WIDE = {"hidden_size": 512, "intermediate_size": 1536, "head_dim": 64}
+BARE = {"hidden_size": 16, "intermediate_size": 16, "layers": 1, "heads": 1, "kv_heads": 1, "head_dim": 16}
+
 SHAPES = {
     "small": Shape(tokenizer="minimind", vocab_size=6_400),
     "large": Shape(tokenizer="qwen3", vocab_size=151_936),
+    "wide-small": Shape(tokenizer="minimind", vocab_size=6_400, **WIDE),
+    "wide-large": Shape(tokenizer="qwen3", vocab_size=151_936, **WIDE),
+    "bare-small": Shape(tokenizer="minimind", vocab_size=6_400, **BARE),
+    "bare-large": Shape(tokenizer="qwen3", vocab_size=151_936, **BARE),
     "tiny": Shape(
         tokenizer="minimind",
         vocab_size=6_400,

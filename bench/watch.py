@@ -26,11 +26,13 @@ MEMORY_EVERY = 5
 @dataclass(slots=True, kw_only=True)
 class Watched:
     """wall_s: start to end.  row_times: seconds from start at which each row of the log appeared.  row_cpu_s: CPU seconds that
-    the process tree had used by then.  peak_bytes: resident memory of the process tree at its highest."""
+    the process tree had used by then.  peak_bytes: resident memory of the process tree at its highest (pages that two processes
+    share count twice).  high_water_bytes: of the first process alone, as the kernel saw it."""
 
     returncode: int
     wall_s: float
     peak_bytes: int
+    high_water_bytes: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     row_times: list[float] = field(default_factory=list)
     row_cpu_s: list[float] = field(default_factory=list)
@@ -82,6 +84,7 @@ def watch(
         returncode=0 if stopped else process.returncode,
         wall_s=wall_s,
         peak_bytes=meter.peak,
+        high_water_bytes=meter.high_water,
         rows=tail.rows,
         row_times=tail.times,
         row_cpu_s=tail.cpu_s,
@@ -134,6 +137,7 @@ class _Meter:
         self._root = psutil.Process(pid)
         self._status = Path("/proc") / str(pid) / "status"
         self.peak = 0
+        self.high_water = 0
         self.cpu_s = 0.0
 
     def look(self) -> None:
@@ -146,7 +150,8 @@ class _Meter:
                     cpu_s += sum(process.cpu_times()[:2])  # user and system
                 except psutil.Error:  # it ended between the two calls
                     continue
-            self.peak = max(self.peak, total, self._high_water())
+            self.high_water = max(self.high_water, self._high_water())
+            self.peak = max(self.peak, total, self.high_water)
             self.cpu_s = max(self.cpu_s, cpu_s)
         except psutil.Error:
             return
