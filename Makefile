@@ -57,6 +57,7 @@ starter: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m luthier.config.reference
+	$(BIN)/python -m luthier.workflows.sizes
 
 clean:
 	rm -rf .venv .bench-venv .pytest_cache .ruff_cache .hypothesis

@@ -42,7 +42,7 @@ GOOD = {"stage": "sft", "learning_rate": 2e-4, "val_size": 0.1}
     [
         ({"finetuning_type": "full", "learning_rate": 2e-4}, {}, "is LoRA's"),
         ({"learning_rate": 1e-6}, {}, "far below"),
-        ({"num_train_epochs": 10}, {"rows": 200}, "learned by heart"),
+        ({"num_train_epochs": 10}, {"rows": 300}, "learned by heart"),
         ({"val_size": 0.0}, {}, "nothing is held out"),
         ({}, {"cut": 2000}, "longer than cutoff_len"),
         ({"template": "llama3"}, {"fits_template": False}, "template llama3"),

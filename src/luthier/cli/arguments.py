@@ -27,3 +27,16 @@ def take_flags(argv: list[str], *flags: str) -> tuple[list[str], set[str]]:
         if value.lower() in TRUE:
             found.add(flag)
     return rest, found
+
+
+def take_value(argv: list[str], flag: str) -> tuple[list[str], str | None]:
+    """(["a.yaml", "--gpu", "RTX 4090"], "--gpu") -> (["a.yaml"], "RTX 4090"); None where the flag is not there."""
+    rest, value = list(argv), None
+    for place, word in enumerate(argv):
+        name, equals, after = word.partition("=")
+        if name == flag:
+            value = after if equals else next(iter(argv[place + 1 : place + 2]), None)
+            if not value:
+                raise ConfigError(f"{flag} needs a value.")
+            rest = [*argv[:place], *argv[place + (1 if equals else 2) :]]
+    return rest, value

@@ -52,12 +52,12 @@ def segment_attention(
                 scale=scaling, enable_gqa=q.shape[1] != k.shape[1],
             )  # fmt: skip
         else:
-            output = _spelled_out(q, k, v, scaling, dropout, sliding_window, softcap, s_aux)
+            output = spelled_out(q, k, v, scaling, dropout, sliding_window, softcap, s_aux)
         outputs.append(output)
     return torch.cat(outputs, 2).transpose(1, 2), None
 
 
-def _spelled_out(
+def spelled_out(
     q: Tensor,
     k: Tensor,
     v: Tensor,

@@ -2,6 +2,8 @@
 
 Enters: a net on the meta device, its adapter attached. Leaves: a Footprint. The model's own forward pass runs on shapes
 alone, and what autograd keeps is counted: every architecture and adapter as it is, not by a formula for one of them.
+Attention that no fused kernel can do (capped logits, sinks, windows shorter than the samples) keeps something for each pair of
+tokens; that part is told from the rest by two passes of different lengths.
 """
 
 from __future__ import annotations
@@ -31,7 +33,11 @@ class Footprint:
     layers: how many hidden layers.  heads: of attention, in all layers.  head_size: values of one.  hidden, vocabulary: sizes.
     widest: values a token of the largest matrix product.
     parameters, trainable: counts.  weight_bytes, trainable_bytes: in the dtypes of the net.  head_learns: the head is trained.
+    capped: logits go through a cap (Gemma 2), which keeps a copy.
     kept: bytes a token kept for the backward pass.  kept_checkpointed: the same with gradient checkpointing.
+    kept_pairs: bytes kept for each pair of tokens of one sample (its length squared), where attention is not fused.
+    gradient_bytes, optimizer_bytes: of the parameters that learn at one time; without a better knowledge, trainable_bytes and
+    twice that.  moves_early: gradients are used and freed as they come, where a step is one micro-batch.
     linear: multiply-adds a token of a forward pass, without the head.  needing_gradient: of those, that the backward pass
     repeats for the gradients of activations.  learning: that it repeats for the gradients of weights.
     """
@@ -47,11 +53,26 @@ class Footprint:
     weight_bytes: int
     trainable_bytes: int
     head_learns: bool
+    capped: bool = False
     kept: float
     kept_checkpointed: float
+    kept_pairs: float = 0.0
+    gradient_bytes: int
+    optimizer_bytes: int
+    moves_early: bool = False
     linear: int
     needing_gradient: int
     learning: int
+
+    @property
+    def layer(self) -> float:
+        """Bytes a token kept by one layer."""
+        return (self.kept - self.kept_checkpointed) / max(1, self.layers)
+
+    @property
+    def head_bytes(self) -> int:
+        """The gradient of the head in float32, where it learns: made whole before it is added."""
+        return 4 * self.vocabulary * self.hidden if self.head_learns else 0
 
 
 class _Attention(torch.autograd.Function):
@@ -64,30 +85,66 @@ class _Attention(torch.autograd.Function):
         return out
 
 
-def _attention(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, None]:
-    return _Attention.apply(query, key, value), None
+Unfused = Callable[..., Tensor]
+"""(query, key, value, scaling, dropout, window, softcap, sinks) -> output: attention that no fused kernel can do."""
+
+
+@dataclass(slots=True)
+class _Spelled:
+    """How attention is done that is not fused.  longest: tokens of the longest sample.  used: whether a layer needed it."""
+
+    unfused: Unfused | None
+    longest: int
+    used: bool = False
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    forecast: _Spelled | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    banded = sliding_window is not None and forecast is not None and forecast.longest > sliding_window
+    if forecast is None or forecast.unfused is None or not (banded or softcap is not None or s_aux is not None):
+        return _Attention.apply(query, key, value), None
+    forecast.used = True
+    out = forecast.unfused(query, key, value, scaling, dropout, sliding_window, softcap, s_aux)
+    return out.transpose(1, 2), None
 
 
 AttentionInterface.register(ATTENTION, _attention)
 
 
-def measure(net: nn.Module, tokens: int = PROBE_TOKENS) -> Footprint:
+def measure(net: nn.Module, tokens: int = PROBE_TOKENS, *, longest: int = 0, unfused: Unfused | None = None) -> Footprint:
     """The footprint of a net on the meta device. Where its forward pass needs real numbers (mixture of experts), what it keeps
     is taken from a rule of thumb instead.
+
+    longest: tokens of the longest sample.  unfused: how attention is computed where no kernel can.
     """
     base = net.get_base_model() if hasattr(net, "get_base_model") else net
     text = base.config.get_text_config()
+    spelled = _Spelled(unfused, longest)
     try:
-        kept, through = _kept(net, base, tokens)
+        kept, through = _kept(net, base, tokens, spelled)
+        kept, pairs = _told_apart(kept, _kept(net, base, 2 * tokens, spelled)[0], tokens) if spelled.used else (kept, 0.0)
         with quiet_transformers():
             base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-            checkpointed, _ = _kept(net, base, tokens)
+            checkpointed, _ = _kept(net, base, tokens, spelled)
             base.gradient_checkpointing_disable()
-    except (RuntimeError, NotImplementedError):
-        kept, checkpointed, through = *_rule_of_thumb(base), set(base.parameters())
+    except (RuntimeError, NotImplementedError, TypeError):
+        kept, checkpointed, through, pairs = *_rule_of_thumb(base), set(base.parameters()), 0.0
     head = base.get_output_embeddings()
     parameters = list(net.parameters())
     learning = [parameter for parameter in parameters if parameter.requires_grad]
+    trainable_bytes = sum(p.numel() * p.element_size() for p in learning)
     return Footprint(
         layers=text.num_hidden_layers,
         heads=text.num_hidden_layers * text.num_attention_heads,
@@ -98,17 +155,30 @@ def measure(net: nn.Module, tokens: int = PROBE_TOKENS) -> Footprint:
         parameters=sum(p.numel() for p in parameters),
         trainable=sum(p.numel() for p in learning),
         weight_bytes=sum(p.numel() * p.element_size() for p in parameters),
-        trainable_bytes=sum(p.numel() * p.element_size() for p in learning),
+        trainable_bytes=trainable_bytes,
         head_learns=head is not None and any(p.requires_grad for p in head.parameters()),
+        capped=getattr(text, "final_logit_softcapping", None) is not None,
         kept=kept,
         kept_checkpointed=checkpointed,
+        kept_pairs=pairs,
+        gradient_bytes=trainable_bytes,
+        optimizer_bytes=2 * trainable_bytes,
         linear=_work(base, lambda _: True),
         needing_gradient=_work(base, through.__contains__),
         learning=_work(base, lambda parameter: parameter.requires_grad),
     )
 
 
-def _kept(net: nn.Module, base: PreTrainedModel, tokens: int) -> tuple[float, set[nn.Parameter]]:
+def _told_apart(once: float, twice: float, tokens: int) -> tuple[float, float]:
+    """Bytes a token kept by passes of n and 2 n tokens -> (bytes a token a, bytes a pair b): once = a + b n, twice = a + 2 b n.
+
+    >>> _told_apart(10.0 + 64, 10.0 + 128, 64)
+    (10.0, 1.0)
+    """
+    return 2 * once - twice, (twice - once) / tokens
+
+
+def _kept(net: nn.Module, base: PreTrainedModel, tokens: int, spelled: _Spelled) -> tuple[float, set[nn.Parameter]]:
     """Bytes a token that autograd keeps in a forward pass, and the matrices through which gradients flow."""
     storages: dict[int, Tensor] = {}
     through: set[nn.Parameter] = set()
@@ -126,7 +196,7 @@ def _kept(net: nn.Module, base: PreTrainedModel, tokens: int) -> tuple[float, se
     ids = torch.zeros(1, tokens, dtype=torch.long, device="meta")
     mask = torch.zeros(1, 1, tokens, tokens, dtype=torch.bool, device="meta")  # given, so that none is made from values
     with _counted_attention(base), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
+        base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False, forecast=spelled)
     return sum(tensor.untyped_storage().nbytes() for tensor in storages.values()) / tokens, through
 
 

@@ -2,15 +2,18 @@
 
 Enters: numbers only. Leaves: a Plan. Never loads a model; the figures are a forecast, the peak is measured in training.
 
-At the peak, in the backward pass, are alive: the weights, the gradients made so far, the optimizer's state, what autograd kept
-of the micro-batch, the buffers of the largest matrix product, and a chunk of logits (never all tokens x vocabulary).
+These moments compete for the peak, besides weights, optimizer state and other models:
+    the loss     all that autograd kept, a chunk of logits (never all tokens x vocabulary), the gradient of a head that learns
+    the layers   all that was kept, buffers of the largest matrix product; under gradient checkpointing one layer made again
+    the end      all gradients, and that of the embeddings once more before it is added
+and, where answers are drawn, the cache of generation.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from luthier.planner.base import Plan
@@ -20,16 +23,17 @@ if TYPE_CHECKING:
     from luthier.config import Config
     from luthier.planner.footprint import Footprint
 
-OPTIMIZER_COPIES = {"adamw": 2.0, "adam": 2.0, "adagrad": 1.0, "rmsprop": 1.0, "sgd": 0.0, "adafactor": 0.01}
-"""First part of `optim` -> values kept for each learning parameter."""
 ENOUGH_TOKENS = {"cpu": 1024, "cuda": 16384}
 """Tokens at once beyond which a step gets no faster: an 8M-parameter model on one core takes 0.91 ms a token with 128 at once,
 0.69 ms with 512, 0.73 ms with 2,048."""
 FEW_TOKENS = {"cpu": 256, "cuda": 2048}
 """Below this, making activations again (gradient checkpointing) is better than fewer tokens at once."""
-HOLES = {"cpu": 3.0, "cuda": 0.5}
-"""What an allocator holds beyond what is alive, in layers' worth of activations: measured on glibc, 4 to 8 layers,
-hidden size 256 and 512, 512 to 2,048 tokens, with or without checkpointing (1 to 6 layers' worth)."""
+UNFUSED_COPIES = 3
+"""Float32 matrices of tokens x tokens, one a head, that attention spelled out needs in its backward pass for itself."""
+HOLES = {"cpu": 7.5, "cuda": 0.5}
+"""What an allocator holds beyond what is alive, in layers' worth of activations. glibc seldom uses the hole of an aligned block
+for the next one of the same size, as small objects settle in its corners: bench/forecast.py finds 6 to 9 layers' worth, with
+gradient checkpointing too, hidden size 512, 1,024 and 2,048 tokens."""
 FIRST_USE_BYTES = {"cpu": 60 << 20, "cuda": 0}
 """Code and buffers of the libraries that only a first training step brings into memory."""
 PAIR_SECONDS = {"cpu": 18e-9, "cuda": 0.0}
@@ -54,17 +58,27 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One optimizer step on this device. longest: tokens of the longest sample.  step_tokens: of the whole step.
+    """One optimizer step on this device. longest: tokens of the longest sample.  segment: of the longest text in a sample
+    (preferences have two).  step_tokens: of the whole step.
     pairs: of a token and one that it sees, in the whole step: the sum of L (L + 1) / 2 over samples of L tokens.
     supervised: share of the tokens that is learned.  logits_chunk_bytes: the most float32 logits held at once.
-    autocast_bytes: size of a value in matrix products where that differs from the weights', else 0."""
+    autocast_bytes: size of a value in matrix products where that differs from the weights', else 0.
+    share: of the tokens at once that gradients need (KTO's mismatched answers need none).  chunks: of logits that the stage's
+    loss holds besides the policy's own.  passes: 2 where a reference is asked too.  generation: bytes of the cache in which
+    answers are drawn, between the steps.  others: bytes of other models that are held, by name."""
 
     longest: int
+    segment: int
     step_tokens: int
     pairs: float = 0.0
     supervised: float = 1.0
     logits_chunk_bytes: int = 96 << 20
     autocast_bytes: int = 0
+    share: float = 1.0
+    chunks: int = 0
+    passes: float = 1.0
+    generation: int = 0
+    others: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_plan(config: Config, footprint: Footprint, work: Work, machine: Machine) -> Plan:
@@ -111,25 +125,59 @@ def memory(
 ) -> dict[str, int]:
     """Bytes at the peak by part, with that many tokens at once."""
     f = footprint
+    if f.moves_early and tokens >= work.step_tokens:
+        f = replace(f, gradient_bytes=0)
     value = work.autocast_bytes or max(1, round(f.weight_bytes / max(1, f.parameters)))
-    one_layer = (f.kept - f.kept_checkpointed) / max(1, f.layers)
-    kept = tokens * (f.kept_checkpointed + one_layer if checkpointing else f.kept)
-    workspace = tokens * 2 * f.widest * value
-    learned = tokens * work.supervised
-    chunk = min(4 * f.vocabulary * learned, 2 * work.logits_chunk_bytes)  # the next chunk is made while the last one is held
-    head_gradient = 4 * f.vocabulary * f.hidden if f.head_learns else 0
-    gradients = f.trainable_bytes
-    if tokens >= work.step_tokens:  # one micro-batch a step: gradients grow while what was kept shrinks
-        gradients = max(0, gradients - int(kept) // 2)
+    moments = (
+        _at_the_loss(f, work, tokens, value, checkpointing),
+        _in_the_layers(f, work, tokens, value, checkpointing),
+        {"gradients": f.gradient_bytes, "logits": f.head_bytes},
+        {"generation": work.generation},
+    )
+    worst = max(moments, key=lambda parts: sum(parts.values()))
     return {
         "weights": f.weight_bytes + work.autocast_bytes * f.linear,
-        "gradients": gradients,
-        "optimizer": int(OPTIMIZER_COPIES.get(str(config.optim).split("_")[0], 2.0) * f.trainable_bytes),
-        "activations": int(kept + workspace),
-        "logits": int(chunk + head_gradient + 8 * f.hidden * learned),
-        "allocator": int(HOLES.get(machine.kind, 0.5) * tokens * one_layer),
+        **work.others,
+        "gradients": worst.get("gradients", 0),
+        "optimizer": f.optimizer_bytes,
+        **({"generation": work.generation} if "generation" in worst else {}),
+        "activations": worst.get("activations", 0),
+        "logits": worst.get("logits", 0),
+        "allocator": int(HOLES.get(machine.kind, 0.5) * tokens * work.share * f.layer),
         "libraries": machine.library_bytes + FIRST_USE_BYTES.get(machine.kind, 0),
     }
+
+
+def _kept(f: Footprint, work: Work, tokens: int, checkpointing: bool) -> tuple[float, float]:
+    """(bytes kept by all layers, bytes of one layer more that is made again), of a micro-batch."""
+    learning, pairs = tokens * work.share, tokens * work.share * min(tokens, work.segment)
+    if checkpointing:
+        return learning * f.kept_checkpointed, learning * f.layer + pairs * f.kept_pairs / max(1, f.layers)
+    return learning * f.kept + pairs * f.kept_pairs, 0.0
+
+
+def _at_the_loss(f: Footprint, work: Work, tokens: int, value: int, checkpointing: bool) -> dict[str, int]:
+    kept, _ = _kept(f, work, tokens, checkpointing)
+    learned = tokens * work.share * work.supervised
+    logits = 4 * f.vocabulary * learned
+    several = logits > work.logits_chunk_bytes  # the next chunk is made while the last one is held
+    copies = 1 + several + f.head_learns + f.capped + work.chunks
+    halves = min(logits, work.logits_chunk_bytes) / 2 if value == 2 else 0.0
+    return {
+        "gradients": 0 if tokens >= work.step_tokens else f.gradient_bytes,
+        "activations": int(kept),
+        "logits": int(copies * min(logits, work.logits_chunk_bytes) + halves + f.head_bytes + 8 * f.hidden * learned),
+    }
+
+
+def _in_the_layers(f: Footprint, work: Work, tokens: int, value: int, checkpointing: bool) -> dict[str, int]:
+    kept, again = _kept(f, work, tokens, checkpointing)
+    learning = tokens * work.share
+    spelled = UNFUSED_COPIES * 4 * f.heads / max(1, f.layers) * learning * min(tokens, work.segment) if f.kept_pairs else 0.0
+    gradients = f.gradient_bytes
+    if tokens >= work.step_tokens:  # one micro-batch a step: gradients grow while what was kept shrinks
+        gradients = max(0, gradients - int(kept))
+    return {"gradients": gradients, "activations": int(kept + again + learning * 2 * f.widest * value + spelled)}
 
 
 def step_flops(footprint: Footprint, work: Work, checkpointing: bool) -> float:
@@ -137,9 +185,10 @@ def step_flops(footprint: Footprint, work: Work, checkpointing: bool) -> float:
     arXiv:2307.08691, section 3.1)."""
     f = footprint
     body = f.linear * (2 if checkpointing else 1) + f.needing_gradient + f.learning
+    asked = (work.passes - 1) * (f.linear + work.supervised * f.hidden * f.vocabulary)
     head = f.hidden * f.vocabulary * (4 if f.head_learns else 2)
     attention = work.pairs * f.heads * f.head_size * (9 if checkpointing else 7)
-    return 2.0 * (work.step_tokens * (body + work.supervised * head) + attention)
+    return 2.0 * (work.share * (work.step_tokens * (body + asked + work.supervised * head) + attention))
 
 
 def step_seconds(footprint: Footprint, work: Work, machine: Machine, checkpointing: bool) -> float | None:

@@ -21,11 +21,14 @@ CGROUP_USES = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.us
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """One device. kind: cpu, cuda, mps, xpu, npu.  index: which of several.  name: as its maker calls it."""
+    """One device. kind: cpu, cuda, mps, xpu, npu.  index: which of several.  name: as its maker calls it.
+
+    bfloat16: whether it multiplies bfloat16, where that is known without having it; None: ask the device."""
 
     kind: str
     index: int | None = None
     name: str = ""
+    bfloat16: bool | None = None
 
     @property
     def torch(self) -> torch.device:

@@ -100,9 +100,15 @@ def obstacle(dtype: torch.dtype, device: Device) -> str:
             return "float16 is slow on CPUs"
         slowdown = bfloat16_slowdown()
         return f"this CPU multiplies {name} {slowdown:.0f} times slower than float32" if slowdown > 1.2 else ""
-    if device.kind == "cuda" and dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if device.kind == "cuda" and dtype == torch.bfloat16 and not _has_bfloat16(device):
         return f"{device.name or 'this GPU'} has no bfloat16 (fp16: true works there)"
     return ""
+
+
+def _has_bfloat16(device: Device) -> bool:
+    import torch
+
+    return torch.cuda.is_bf16_supported(including_emulation=False) if device.bfloat16 is None else device.bfloat16
 
 
 @cache

@@ -13,7 +13,7 @@ from luthier.stages import STAGES
 from luthier.templates import find_template
 from luthier.types import Conversation, Message
 from luthier.workflows.encode import encode_dataset
-from luthier.workflows.plan import footprint_of
+from luthier.workflows.footprints import footprint_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
