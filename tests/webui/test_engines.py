@@ -55,6 +55,7 @@ def test_models_are_compared_and_asked_a_benchmark(browser, board, tuned):
     page.locator(".q-notification", has_text="Benchmark").wait_for()
     choose(page, "task", "C-Eval")
     page.locator("[data-key=task_dir] .problem", has_text="evaluation/ceval").wait_for()
+    page.keyboard.press("Tab")
     choose(page, "task", "MMLU")
     fill(page, "n_shot", "1")
     page.click("[data-test=start]")
