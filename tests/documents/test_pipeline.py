@@ -256,6 +256,21 @@ def test_a_bad_recipe_is_said(raw, words):
         make_recipe(raw, "project.yaml")
 
 
+def test_off_is_a_word_and_true_is_not(tmp_path):
+    """YAML 1.1 reads off as false, and a key "off" with it."""
+    file = tmp_path / "project.yaml"
+    file.write_text("filter: {off: [cut]}\nendpoint: {json_mode: off}\njudge: {enabled: false}\nparse: {repair: no}\n")
+    recipe = load_recipe(file)
+    assert (recipe.filter.off, recipe.endpoint.json_mode) == (("cut",), "off")
+    assert not recipe.judge.enabled and not recipe.parse.repair
+
+
+def test_a_recipe_in_another_encoding_is_said(tmp_path):
+    (tmp_path / "project.yaml").write_bytes("answer: {style: 简短}\n".encode("gbk"))
+    with pytest.raises(ConfigError, match=r"project\.yaml is not UTF-8 text"):
+        load_recipe(tmp_path / "project.yaml")
+
+
 def test_slots_of_prompts_are_checked():
     recipe = make_recipe({"ask": {"prompts": {"en": "Ask {{count}} things about {{txt}}"}}}, "x")
     with pytest.raises(ConfigError, match=r"unknown slot \{\{txt\}\}"):

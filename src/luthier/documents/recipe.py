@@ -8,6 +8,7 @@ An API key never stands here: the recipe names an environment variable, or an en
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -196,25 +197,41 @@ class Recipe(Part):
     budget: BudgetPart = BudgetPart()
 
 
+class _Loader(yaml.SafeLoader):
+    """Booleans are true and false alone, as in YAML 1.2: in `json_mode: off` and `filter: {off: [...]}`, off is a word."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, words) for tag, words in known if tag != "tag:yaml.org,2002:bool"]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
 def load_recipe(path: Path) -> Recipe:
     """The recipe of a project.yaml. Raises ConfigError with every error, the file and the nearest key."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", "luthier documents new NAME makes a project.") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}", "Mend it there.") from None
-    return make_recipe(raw or {}, str(path))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start}).", "Save the file as UTF-8.") from None
+    return make_recipe(_values(text, str(path)), str(path))
 
 
 def read_values(text: str, where: str) -> dict[str, Any]:
     """The values of a project.yaml's text as they stand there. Raises ConfigError where it is no YAML mapping."""
-    try:
-        raw = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}", "Mend it there.") from None
+    raw = _values(text, where)
     make_recipe(raw, where)
     return raw
+
+
+def _values(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is not valid YAML: {' '.join(str(error).split())}", "Mend it there.") from None
 
 
 def make_recipe(raw: Any, where: str) -> Recipe:
