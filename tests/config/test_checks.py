@@ -102,10 +102,10 @@ BROKEN = {
     "PPO has a reward": {"stage": "ppo"},
     "reward adapters need lora": {"stage": "ppo", "reward_model": "r", "finetuning_type": "full"},
     "quantised export has data": {"export_quantization_bit": 4},
-    "merge first, then quantise": {
+    "quantised export is GPTQ": {
         "export_quantization_bit": 4,
         "export_quantization_dataset": "c",
-        "adapter_name_or_path": "a",
+        "export_format": "gguf",
     },
 }
 SOUND = (

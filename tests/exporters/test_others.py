@@ -1,6 +1,5 @@
-"""Ollama's Modelfile, LoRA adapters as GGUF, K-quants, hubs: what is written, what is called, what is refused."""
+"""Ollama's Modelfile, LoRA adapters as GGUF, K-quants: what is written, what is called, what is refused."""
 
-import json
 import stat
 
 import pytest
@@ -106,32 +105,3 @@ def test_go_templates_say_what_the_template_says(assets, name):
     rendered = template.render(Conversation(messages=talk), add_generation_prompt=True)
     assert pieces.render(talk) == rendered.removeprefix(tokenizer.bos_token or "")
     assert pieces.go().count("{{ if") + pieces.go().count("{{ range") == pieces.go().count("{{ end }}")
-
-
-def test_nothing_is_read_before_the_hub_knows_who_publishes(family_folder, tmp_path, monkeypatch):
-    from huggingface_hub import HfApi
-
-    def nobody(self):
-        raise OSError("Token is required")
-
-    monkeypatch.setattr(HfApi, "whoami", nobody)
-    with pytest.raises(ExportError, match="does not know who publishes me/mine: Token is required"):
-        export(config_of(family_folder("phi3"), tmp_path / "out", export_hub_model_id="me/mine"))
-    assert not (tmp_path / "out").exists()
-
-
-def test_the_finished_folder_is_published(family_folder, tmp_path, monkeypatch):
-    from types import SimpleNamespace
-
-    from huggingface_hub import HfApi
-
-    calls = []
-    monkeypatch.setattr(HfApi, "whoami", lambda self: {"name": "me"})
-    monkeypatch.setattr(
-        HfApi, "create_repo", lambda self, name, **more: calls.append((name, more)) or SimpleNamespace(repo_id=name)
-    )
-    monkeypatch.setattr(HfApi, "upload_folder", lambda self, **more: calls.append((more["repo_id"], more["folder_path"])))
-    out = export(config_of(family_folder("phi3"), tmp_path / "out", export_hub_model_id="me/mine", hub_private_repo=True))
-    assert calls == [("me/mine", {"private": True, "exist_ok": True}), ("me/mine", out)]
-    assert json.loads((out / "config.json").read_text())["model_type"] == "phi3"
-    assert "library_name: transformers" in (out / "README.md").read_text()

@@ -1,5 +1,6 @@
 """Conversations, commands, adapters and side-by-side answers; as a library and as a command with a pipe."""
 
+import contextlib
 import io
 import json
 import logging
@@ -281,26 +282,68 @@ def test_json_for_scripts(adapters, monkeypatch, capsys):
 @pytest.mark.slow
 def test_control_c_in_a_terminal_stops_only_the_answer(adapters, tmp_path):
     """Through a real pseudo-terminal: a long answer is stopped, the next question is answered, Ctrl-D ends."""
-    here, there = pty.openpty()
-    argv = [sys.executable, "-m", "luthier", "chat", "max_new_tokens=400", f"adapter_name_or_path={adapters[0]}"]
-    process = subprocess.Popen(argv, stdin=there, stdout=there, stderr=there, cwd=tmp_path, start_new_session=True)
-    os.close(there)
-    screen = Screen(here)
-    try:
-        screen.wait_for("> ")
-        os.write(here, b"Hi\n")
+    with typing(tmp_path, "max_new_tokens=400", f"adapter_name_or_path={adapters[0]}") as (process, screen):
+        screen.type("Hi")
         screen.wait_for("\x1b[0m")  # the answer has begun
         os.kill(process.pid, signal.SIGINT)
         screen.wait_for("(stopped)")
         for typed, shown in (("/set max_new_tokens=3", "max_new_tokens = 3"), ("Again", "\x1b[0m")):
-            screen.wait_for("> ")
-            os.write(here, f"{typed}\n".encode())
+            screen.type(typed)
             screen.wait_for(shown)
         screen.wait_for("> ")
-        os.write(here, b"\x04")
+        os.write(screen.handle, b"\x04")
         assert process.wait(60) == 0
+
+
+@pytest.mark.slow
+def test_a_conversation_typed_in_a_terminal(adapters, tmp_path):
+    """Several lines, sampling and adapter changed between answers, reasoning folded, the talk saved as a training's rows."""
+    words = ("max_new_tokens=4", "do_sample=false", f"adapter_name_or_path={adapters[0]}")
+    with typing(tmp_path, *words) as (process, screen):
+        for typed, shown in (
+            ("/adapter", "* tuned1"),
+            ('"""/first line', ""), ("second line", ""), ('third"""', "\x1b[0m"),
+            ("/set temperature=0.5 do_sample=on", "do_sample = True"),
+            (f"/adapter {adapters[1]}", "answering with tuned2"),
+            ("one \\", ""), ("two", "\x1b[0m"),
+            ("/adapter base", "answering with base"),
+            ("/thinking on", "shown as it comes"), ("/thinking off", "is folded"), ("/thinking", ""),
+            ("/nothing", "no command /nothing"),
+            ("/save talk.jsonl", "talk.jsonl holds 1 conversation"),
+        ):  # fmt: skip
+            screen.type(typed, waiting=not typed.startswith(("second", "third", "two")))
+            screen.wait_for(shown)
+        screen.type("/exit")
+        assert process.wait(60) == 0
+    row = json.loads((tmp_path / "talk.jsonl").read_text())
+    asked = [turn["value"] for turn in row["conversations"] if turn["from"] == "human"]
+    assert asked == ["/first line\nsecond line\nthird", "one \ntwo"]
+    (read,) = read_samples(config_of(), [str(tmp_path / "talk.jsonl")], wants=Conversation)
+    assert [message.role for message in read.messages] == ["user", "assistant"] * 2
+
+
+@pytest.mark.slow
+def test_two_answers_grow_side_by_side_in_a_terminal(adapters, tmp_path):
+    with typing(tmp_path, "--compare", "max_new_tokens=4", f"adapter_name_or_path={adapters[0]}") as (process, screen):
+        screen.type("Hi")
+        for shown in ("base", "tuned", "> "):
+            screen.wait_for(shown)
+        os.write(screen.handle, b"\x04")
+        assert process.wait(60) == 0
+
+
+@contextlib.contextmanager
+def typing(folder, *words):
+    """luthier chat on a pseudo-terminal, in folder: (process, Screen)."""
+    here, there = pty.openpty()
+    argv = [sys.executable, "-m", "luthier", "chat", *words]
+    process = subprocess.Popen(argv, stdin=there, stdout=there, stderr=there, cwd=folder, start_new_session=True)
+    os.close(there)
+    try:
+        yield process, Screen(here)
     finally:
         process.kill()
+        process.wait()
         os.close(here)
 
 
@@ -309,6 +352,12 @@ class Screen:
 
     def __init__(self, handle):
         self.handle, self.text = handle, ""
+
+    def type(self, line, waiting=True):
+        """A line, after the prompt where one is shown."""
+        if waiting:
+            self.wait_for("> ")
+        os.write(self.handle, f"{line}\n".encode())
 
     def wait_for(self, words, seconds=300):
         """Read on until words appear; what was read before them is dropped."""

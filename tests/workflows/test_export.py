@@ -95,6 +95,39 @@ def test_a_wrong_copy_is_refused_and_leaves_nothing(adapter, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
+def test_a_disk_that_fills_half_way_leaves_nothing(adapter, tmp_path, monkeypatch):
+    """The first file is there when the second finds no room."""
+    import errno
+
+    from luthier.exporters.safetensors import Safetensors
+
+    def fill(self, model, folder):
+        (folder / "model-00001-of-00002.safetensors").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Safetensors, "write_model", fill)
+    with pytest.raises(LuthierError, match="the disk is full"):
+        export(config_of(adapter, tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter"]
+
+
+def test_the_card_tells_base_and_scores(adapter, tmp_path):
+    """Of a folder that is a training's: settings and figures; of one that is none, nothing is invented."""
+    from luthier.runs import Run
+
+    _, folder, _ = adapter
+    run = Run.create(
+        Config(**config_of(adapter, tmp_path).to_dict() | {"output_dir": str(tmp_path / "run"), "dataset": ["identity"]})
+    )
+    run.write_results("eval", {"eval_loss": 1.25, "eval_runtime": 3.0})
+    for file in folder.iterdir():
+        (run.folder / file.name).write_bytes(file.read_bytes())
+    out = export(config_of(adapter, tmp_path, adapter_name_or_path=[str(run.folder)]))
+    card = (out / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers") and "| eval_loss | 1.25 |" in card and "runtime" not in card
+    assert "- identity" in card and "Training `run`" in card
+
+
 def test_a_folder_that_holds_something_is_refused(adapter, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep me")

@@ -14,6 +14,7 @@ def command(argv: list[str]) -> int:
 
     Merges the adapter(s) into their base and writes one of these, by export_format:
       safetensors  a Hugging Face folder: shards of export_size GB, tokenizer, chat template, Ollama's Modelfile (the default)
+      gptq         the same in 2, 3, 4 or 8 bits (export_quantization_bit), calibrated by export_quantization_dataset
       gguf         one file for llama.cpp: export_gguf_type f32, f16, bf16, q8_0; q4_k_m and the like with llama.cpp installed
       ollama       the same, and `ollama create` where Ollama is installed
       gguf_lora    the adapter alone, for llama.cpp's --lora
@@ -24,6 +25,8 @@ def command(argv: list[str]) -> int:
       luthier export --adapter_name_or_path saves/lora/sft --export_dir saves/lora/merged
       luthier export --adapter_name_or_path saves/lora/sft --export_dir saves/lora/gguf --export_format gguf
       luthier export --model_name_or_path starter --export_dir out --export_format gguf --export_gguf_type q8_0
+      luthier export --adapter_name_or_path saves/lora/sft --export_dir saves/lora/gptq --export_quantization_bit 4 \\
+        --export_quantization_dataset identity
     """
     if not argv:
         raise ConfigError("luthier export needs a model and an export_dir.", "luthier export --help shows examples.")

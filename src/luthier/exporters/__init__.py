@@ -6,6 +6,7 @@ EXPORTERS = Registry(
     "export_format",
     {
         "safetensors": "luthier.exporters.safetensors:Safetensors",
+        "gptq": "luthier.exporters.gptq:Gptq",
         "gguf": "luthier.exporters.gguf:Gguf",
         "gguf_lora": "luthier.exporters.gguf_lora:GgufLora",
         "ollama": "luthier.exporters.ollama:Ollama",

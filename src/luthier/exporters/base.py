@@ -20,9 +20,11 @@ class Exporter(Protocol):
     """One file format (safetensors, gguf, ollama ...), made from the config: EXPORTERS[export_format](config).
 
     merges: whether write wants the merged model; else it gets the base with its adapter attached.
+    needs_rows: whether it is to be given rows of token ids before write (its method calibrate).
     """
 
     merges: bool
+    needs_rows: bool
 
     def __init__(self, config: Config): ...
 

@@ -52,6 +52,7 @@ class Gguf:
     """export_format: gguf."""
 
     merges = True
+    needs_rows = False
 
     def __init__(self, config: Config):
         self.config = config

@@ -36,6 +36,7 @@ class GgufLora:
     """export_format: gguf_lora."""
 
     merges = False
+    needs_rows = False
 
     def __init__(self, config: Config):
         self.config = config

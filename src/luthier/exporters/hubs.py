@@ -58,25 +58,31 @@ class HuggingFace:
 
 
 class ModelScope:
-    """modelscope's client."""
+    """modelscope-hub's client."""
 
     def __init__(self, config: Config):
         try:
-            from modelscope.hub.api import HubApi
+            from modelscope_hub import HubApi
         except ImportError:
-            raise ExportError("ModelScope was asked for, but its client is not installed.", "pip install modelscope") from None
-        self._api, self._name = HubApi(), str(config.export_hub_model_id)
+            raise ExportError(
+                "ModelScope was asked for, but its client is not installed.", "pip install modelscope-hub"
+            ) from None
+        token = config.ms_hub_token
+        self._api, self._name = HubApi(token=token.get_secret_value() if token else None), str(config.export_hub_model_id)
         self._private = config.hub_private_repo
-        if config.ms_hub_token:
-            try:
-                self._api.login(config.ms_hub_token.get_secret_value())
-            except Exception as error:
-                raise ExportError(f"ModelScope refused ms_hub_token: {str(error).splitlines()[0]}") from error
+        try:
+            self._api.whoami()
+        except Exception as error:  # the client raises its own and requests' kinds
+            raise ExportError(
+                f"ModelScope does not know who publishes {self._name}: {str(error).splitlines()[0]}",
+                "Log in with: modelscope login --token TOKEN  or give ms_hub_token; or leave export_hub_model_id out.",
+            ) from error
 
     def upload(self, folder: Path) -> str:
         try:
-            self._api.create_repo(self._name, visibility="private" if self._private else "public", exist_ok=True)
-            self._api.upload_folder(repo_id=self._name, folder_path=str(folder))
+            if not self._api.repo_exists(self._name, "model"):
+                self._api.create_repo(self._name, "model", visibility="private" if self._private else "public")
+            self._api.upload_folder(self._name, "model", folder, commit_message="Upload with Luthier", disable_tqdm=True)
         except Exception as error:
             raise _failed(folder, self._name, error) from error
         return f"https://modelscope.cn/models/{self._name}"

@@ -15,6 +15,7 @@ from luthier.runtime.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from luthier.config import Config
@@ -25,6 +26,7 @@ class Safetensors:
     """export_format: safetensors."""
 
     merges = True
+    needs_rows = False
 
     def __init__(self, config: Config):
         self.config = config
@@ -41,18 +43,26 @@ class Safetensors:
         require_space(self.config, sum(p.numel() for p in shapes.parameters()) * dtype.itemsize)
 
     def write(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: Template, folder: Path) -> None:
-        model.to(self._dtype or model.dtype)
         model.config.use_cache = True
         _generation_settings(model, tokenizer, template)
         with quiet_transformers():
-            if self.config.export_legacy_format:
-                _write_bins(model, folder, f"{self.config.export_size}GB")
-            else:
-                model.save_pretrained(folder, max_shard_size=f"{self.config.export_size}GB")
+            self.write_model(model, folder)
         tokenizer.chat_template = template.jinja()
         tokenizer.padding_side = "left"  # what generation in batches needs
         tokenizer.save_pretrained(folder)
         write_modelfile(folder, ".", tokenizer, template, model.config.max_position_embeddings)
+
+    def write_model(self, model: PreTrainedModel, folder: Path) -> None:
+        """Weights and configuration."""
+        model.to(self._dtype or model.dtype)
+        size = f"{self.config.export_size}GB"
+        if not self.config.export_legacy_format:
+            model.save_pretrained(folder, max_shard_size=size)
+            return
+        # pickle, for tools that read nothing else
+        write_shards(model.state_dict(), folder, size, "pytorch_model{suffix}.bin")
+        model.config.save_pretrained(folder)
+        model.generation_config.save_pretrained(folder)
 
     def verify(self, expected: Probe, folder: Path) -> Mapping[str, float]:
         from transformers import AutoModelForCausalLM
@@ -81,20 +91,25 @@ def require_space(config: Config, needed: int) -> None:
         )
 
 
-def _write_bins(model: PreTrainedModel, folder: Path, size: str) -> None:
-    """pytorch_model.bin (pickle), in shards with their index where it is larger than size: for tools that read nothing else."""
+def write_shards(tensors: Mapping[str, Tensor], folder: Path, size: str, pattern: str) -> None:
+    """Files of size ("5GB") at the most, with their index where there are several.
+
+    pattern: their name with {suffix} in it, ending in .bin or .safetensors.
+    """
     import torch
     from huggingface_hub import split_torch_state_dict_into_shards
+    from safetensors.torch import save_file
 
-    state = model.state_dict()
-    split = split_torch_state_dict_into_shards(state, filename_pattern="pytorch_model{suffix}.bin", max_shard_size=size)
+    split = split_torch_state_dict_into_shards(dict(tensors), filename_pattern=pattern, max_shard_size=size)
     for name, keys in split.filename_to_tensors.items():
-        torch.save({key: state[key].cpu() for key in keys}, folder / name)
+        shard = {key: tensors[key].cpu() for key in keys}
+        if pattern.endswith(".bin"):
+            torch.save(shard, folder / name)
+        else:
+            save_file(shard, folder / name, metadata={"format": "pt"})
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
-    model.config.save_pretrained(folder)
-    model.generation_config.save_pretrained(folder)
+        (folder / f"{pattern.format(suffix='')}.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
 def _generation_settings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: Template) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from luthier.adapters import ADAPTERS
 from luthier.config import Config
+from luthier.engines.runner import context_length
 from luthier.errors import ExportError
 from luthier.exporters import EXPORTERS
 from luthier.exporters.card import write_card
@@ -22,6 +23,7 @@ from luthier.runtime.device import Device, memory, pick_device
 from luthier.runtime.files import disk_errors, size_text
 from luthier.types import Conversation, Message
 from luthier.workflows.answering import load_words, settle
+from luthier.workflows.calibrate import calibration_rows
 from luthier.workflows.keep import RECORD
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def export(config: Config) -> Path:
 
     config = settle(config)
     target = check_target(config)
-    exporter = EXPORTERS[config.export_format](config)
+    exporter = EXPORTERS["gptq" if config.export_quantization_bit else config.export_format](config)
     hub = find_hub(config)
     tokenizer, template = load_words(config)
     device = pick_device(config) if config.export_device == "auto" else Device(kind="cpu")
@@ -49,6 +51,8 @@ def export(config: Config) -> Path:
     shapes = shapes_of(config)
     check_adapters(config, shapes)
     exporter.check(shapes, tokenizer, dtype)
+    if exporter.needs_rows:
+        exporter.calibrate(calibration_rows(config, template, context_length(shapes.config)))
     model = load_model(config, device=device.torch, dtype=_merging_dtype(shapes, device, dtype))
     if config.adapter_name_or_path:
         adapter = ADAPTERS[config.finetuning_type](config)

@@ -5,14 +5,14 @@ from luthier.config.rules.base import Rule
 EXPORT = (
     Rule(
         "quantised export has data",
-        ("export_quantization_bit", "export_quantization_dataset"),
-        lambda c: c.export_quantization_bit is not None and c.export_quantization_dataset is None,
-        "export_quantization_bit needs export_quantization_dataset: texts to calibrate with.",
+        ("export_quantization_bit", "export_format", "export_quantization_dataset"),
+        lambda c: (c.export_quantization_bit or c.export_format == "gptq") and not c.export_quantization_dataset,
+        "a quantised export needs export_quantization_dataset: texts to calibrate with.",
     ),
     Rule(
-        "merge first, then quantise",
-        ("export_quantization_bit", "adapter_name_or_path"),
-        lambda c: c.export_quantization_bit is not None and bool(c.adapter_name_or_path),
-        "an adapter is merged in one export and the result quantised in a second.",
+        "quantised export is GPTQ",
+        ("export_quantization_bit", "export_format"),
+        lambda c: c.export_quantization_bit is not None and c.export_format not in ("safetensors", "gptq"),
+        "export_quantization_bit is for export_format gptq; a GGUF has its bits by export_gguf_type.",
     ),
 )

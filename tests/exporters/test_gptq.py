@@ -1,0 +1,203 @@
+"""GPTQ: the solver against its definition, the files against another reader, the whole export against the trained model."""
+
+import json
+
+import pytest
+import torch
+
+from luthier.config import Config
+from luthier.errors import ConfigError, DataError, ExportError
+from luthier.exporters.gptq import loss, read_gptq
+from luthier.exporters.gptq_pack import from_words, pack, to_words, unpack
+from luthier.exporters.gptq_solve import Rounded, solve
+from luthier.workflows.export import export
+
+BITS = (2, 3, 4, 8)
+
+
+def material(rows=64, columns=128, samples=600):
+    """(weight, inputs) with inputs that depend on one another, as those of a model do."""
+    torch.manual_seed(0)
+    mixing = torch.randn(columns, columns) * 0.5 + torch.eye(columns)
+    return torch.randn(rows, columns), torch.randn(samples, columns) @ mixing
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_with_the_identity_every_weight_goes_to_the_nearest(bits):
+    weight, _ = material()
+    rounded = solve(weight, torch.eye(128), bits=bits, group=32)
+    scales = rounded.scales.float().repeat_interleave(32, 1)
+    low, high = -(2 ** (bits - 1)) * scales, (2 ** (bits - 1) - 1) * scales
+    inside = (weight >= low) & (weight <= high)
+    assert ((rounded.weight - weight).abs() <= scales / 2 + 1e-5)[inside].all() and inside.float().mean() > 0.5
+    torch.testing.assert_close(rounded.weight[~inside], torch.where(weight < low, low, high)[~inside])
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_the_outputs_are_nearer_than_those_of_rounding_to_the_nearest(bits):
+    weight, inputs = material()
+    plain = solve(weight, torch.eye(128), bits=bits, group=64).weight
+    solved = solve(weight, inputs.T @ inputs / len(inputs), bits=bits, group=64).weight
+    errors = [float(((each - weight) @ inputs.T).square().mean()) for each in (plain, solved)]
+    assert errors[1] < 0.7 * errors[0]
+
+
+def test_the_first_column_does_to_the_others_what_the_paper_says():
+    """Equation 3 of the paper, written out: rounding column 0 moves the rest by -error * H^-1[0, rest] / H^-1[0, 0]."""
+    weight, inputs = material(rows=4, columns=32)
+    hessian = inputs.T @ inputs / len(inputs)
+    rounded = solve(weight, hessian, bits=4, group=32)
+    damped = hessian + 0.01 * hessian.diagonal().mean() * torch.eye(32)
+    left, remaining, scales = weight.double(), torch.linalg.inv(damped.double()), rounded.scales.double()[:, 0]
+    for column in range(32):
+        code = (left[:, 0] / scales + 8).round().clamp(0, 15)
+        same = rounded.codes[:, column].double() == code
+        assert same.all(), column
+        error = left[:, 0] - (code - 8) * scales
+        left = (left - error[:, None] * remaining[None, 0] / remaining[0, 0])[:, 1:]
+        remaining = (remaining - remaining[:, :1] @ remaining[:1] / remaining[0, 0])[1:, 1:]
+
+
+def test_an_input_that_is_never_there_costs_nothing():
+    weight, inputs = material(columns=32)
+    inputs[:, 5] = 0
+    assert (solve(weight, inputs.T @ inputs, bits=4, group=32).weight[:, 5] == 0).all()
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_words_hold_codes_end_to_end(bits):
+    """As one number: code i stands at bit i * bits, whatever the word."""
+    codes = torch.randint(2**bits, (64, 3), generator=torch.Generator().manual_seed(1))
+    words = to_words(codes, bits)
+    assert words.dtype == torch.int32 and words.shape == (64 * bits // 32, 3)
+    for column in range(3):
+        number = sum((int(word) & 0xFFFFFFFF) << (32 * place) for place, word in enumerate(words[:, column]))
+        assert [number >> (bits * i) & (2**bits - 1) for i in range(64)] == codes[:, column].tolist()
+    assert torch.equal(from_words(words, bits), codes)
+
+
+def rounded_of(bits, group=32):
+    generator = torch.Generator().manual_seed(bits)
+    codes = torch.randint(2**bits, (64, 96), generator=generator, dtype=torch.uint8)
+    return Rounded(codes=codes, scales=torch.rand(64, 96 // group, generator=generator).half() + 0.1, bits=bits)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_packed_and_unpacked_is_the_same(bits):
+    rounded = rounded_of(bits)
+    assert torch.equal(unpack(pack(rounded), bits), rounded.weight)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_gptqmodels_own_layer_computes_with_the_packed_weights(bits):
+    """Its plain torch kernel, given the four tensors as a checkpoint's loader would give them."""
+    pytest.importorskip("gptqmodel")
+    from gptqmodel.nn_modules.qlinear.torch import TorchLinear
+    from gptqmodel.utils.model import convert_gptq_v1_to_v2_format_module
+
+    rounded = rounded_of(bits)
+    layer = TorchLinear(bits=bits, group_size=32, sym=True, desc_act=False, in_features=96, out_features=64, bias=False)
+    layer.load_state_dict(pack(rounded), strict=False)
+    convert_gptq_v1_to_v2_format_module(layer, bits=bits, pack_dtype=torch.int32)
+    layer.post_init()
+    torch.testing.assert_close(layer.dequantize_weight().T.float(), rounded.weight, atol=1e-2, rtol=2e-3)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    file = tmp_path_factory.mktemp("texts") / "texts.jsonl"
+    file.write_text("\n".join(json.dumps({"text": f"Line {n} tells of {n * 7} things. " * 4}) for n in range(60)))
+    return file
+
+
+def config_of(folder, target, texts, **keys):
+    words = {"export_quantization_dataset": str(texts), "export_quantization_maxlen": 64, "export_quantization_nsamples": 20}
+    return Config(**{"model_name_or_path": str(folder), "export_dir": str(target), "template": "chatml"} | words | keys)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma3_text", "phi3"])
+def test_a_folder_in_eight_bits_is_the_model_and_in_four_nearly(family_folder, texts, tmp_path, family, caplog):
+    from transformers import AutoModelForCausalLM
+
+    folder = family_folder(family)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    ids = torch.arange(5, 60)[None]
+    with torch.no_grad():
+        expected = model(ids).logits.log_softmax(-1)
+    distances = {}
+    for bits in (8, 4):
+        out = export(config_of(folder, tmp_path / str(bits), texts, export_quantization_bit=bits))
+        settings = json.loads((out / "config.json").read_text())["quantization_config"]
+        assert settings == json.loads((out / "quantize_config.json").read_text())
+        assert (settings["bits"], settings["quant_method"], settings["group_size"]) == (bits, "gptq", 32)
+        again = type(model)(model.config)
+        missing, unexpected = again.load_state_dict({k: v.float() for k, v in read_gptq(out).items()}, strict=False)
+        assert not unexpected and set(missing) <= {"lm_head.weight"}
+        again.tie_weights()
+        with torch.no_grad():
+            distances[bits] = float((again.eval()(ids).logits.log_softmax(-1) - expected).abs().mean())
+    assert distances[8] < 0.05 and distances[8] < distances[4]
+    assert sum(file.stat().st_size for file in (tmp_path / "4").glob("*.safetensors")) < sum(
+        file.stat().st_size for file in (tmp_path / "8").glob("*.safetensors")
+    )
+    assert "template" in json.loads((tmp_path / "4" / "luthier.json").read_text()) and (tmp_path / "4" / "Modelfile").is_file()
+
+
+def test_what_cannot_be_quantised_is_refused_and_nothing_is_left(family_folder, texts, tmp_path, assets):
+    target = tmp_path / "out"
+    with pytest.raises(ExportError, match=r"is 172 x 64; GPTQ packs multiples of 32|multiples of 32"):
+        export(config_of(assets / "models" / "stories260K", target, texts, export_quantization_bit=4))
+    short = tmp_path / "short.jsonl"
+    short.write_text('{"text": "too little"}\n')
+    with pytest.raises(DataError, match="Calibration needs some thousands"):
+        export(config_of(family_folder("qwen2"), target, short, export_quantization_bit=4))
+    assert not target.exists() and not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize("keys", [{"export_quantization_bit": 4, "export_format": "gguf"}, {"export_format": "gptq"}])
+def test_contradictions(keys, tmp_path):
+    from luthier.config import load_config
+
+    words = {"export_quantization_dataset": "x"} if "export_quantization_bit" in keys else {}
+    with pytest.raises(ConfigError, match=r"export_gguf_type|needs export_quantization_dataset"):
+        load_config({"model_name_or_path": "starter", "export_dir": str(tmp_path), "template": "qwen"} | keys | words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [4, 3])
+def test_the_starter_loses_less_than_by_rounding(tmp_path, bits, monkeypatch):
+    """Loss on rows that calibrated nothing: GPTQ's beside that of the same weights rounded to the nearest."""
+    from luthier.exporters import gptq_layers
+
+    demo = "general"
+    plain = gptq_layers.solve
+    words = {"dataset_dir": "data", "export_quantization_maxlen": 128, "export_quantization_nsamples": 60}
+    losses = {}
+    for name in ("gptq", "nearest"):
+        if name == "nearest":
+            monkeypatch.setattr(gptq_layers, "solve", lambda w, h, **k: plain(w, torch.eye(len(h)), **k))
+        out = export(config_of("starter", tmp_path / name, demo, template=None, export_quantization_bit=bits, **words))
+        losses[name] = _held_out_loss(out, demo)
+    losses["trained"] = _held_out_loss(export(Config(model_name_or_path="starter", export_dir=str(tmp_path / "plain"))), demo)
+    print(bits, losses)
+    assert losses["trained"] < losses["gptq"] < losses["nearest"]
+
+
+def _held_out_loss(folder, dataset):
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from luthier.templates import find_template
+    from luthier.workflows.calibrate import calibration_rows
+
+    config = AutoConfig.from_pretrained(folder)
+    state = None
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+        state = {name: tensor.float() for name, tensor in read_gptq(folder).items()}
+    model = AutoModelForCausalLM.from_pretrained(
+        None if state else folder, config=config, state_dict=state, dtype=torch.float32
+    )
+    keys = config_of(folder, folder, dataset, template=None, dataset_dir="data", export_quantization_nsamples=100)
+    keys = keys.model_copy(update={"export_quantization_maxlen": 128})
+    rows = calibration_rows(keys, find_template(keys, AutoTokenizer.from_pretrained(folder)), None)
+    return loss(model.eval(), rows[66:])
