@@ -40,7 +40,15 @@ class Hub(BaseHTTPRequestHandler):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     self.server.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            self.answer(200, {"success": True, "commitUrl": "http://x/me/mine/commit/1", "commitOid": "1", "hookOutput": ""})
+            self.answer(
+                200,
+                {
+                    "success": True,
+                    "commitUrl": f"http://{self.headers['Host']}/me/mine/commit/1",
+                    "commitOid": "1",
+                    "hookOutput": "",
+                },
+            )
         else:
             self.answer(200, {})
 
@@ -75,7 +83,7 @@ def config_of(folder, target, **keys):
 
 def test_every_file_arrives(family_folder, tmp_path, server):
     out = export(config_of(family_folder("phi3"), tmp_path / "out"))
-    assert server.created["name"] == "mine" and server.created["private"]
+    assert (server.created["name"], server.created["visibility"]) == ("mine", "private")
     assert server.files == {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("*") if file.is_file()}
 
 

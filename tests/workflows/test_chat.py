@@ -312,7 +312,8 @@ def test_a_conversation_typed_in_a_terminal(adapters, tmp_path):
             ("/save talk.jsonl", "talk.jsonl holds 1 conversation"),
         ):  # fmt: skip
             screen.type(typed, waiting=not typed.startswith(("second", "third", "two")))
-            screen.wait_for(shown)
+            if shown:
+                screen.wait_for(shown)
         screen.type("/exit")
         assert process.wait(60) == 0
     row = json.loads((tmp_path / "talk.jsonl").read_text())
@@ -326,9 +327,9 @@ def test_a_conversation_typed_in_a_terminal(adapters, tmp_path):
 def test_two_answers_grow_side_by_side_in_a_terminal(adapters, tmp_path):
     with typing(tmp_path, "--compare", "max_new_tokens=4", f"adapter_name_or_path={adapters[0]}") as (process, screen):
         screen.type("Hi")
-        for shown in ("base", "tuned", "> "):
+        for shown in ("base", "tuned"):
             screen.wait_for(shown)
-        os.write(screen.handle, b"\x04")
+        screen.type("/exit")
         assert process.wait(60) == 0
 
 
