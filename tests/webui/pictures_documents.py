@@ -21,7 +21,8 @@ from tests.webui.pictures import HEIGHT, WIDTH, make_board, open_page
 from tests.webui.test_documents_page import new_project, upload
 
 SIDES = ("top", "right", "bottom", "left")
-PRINT = "<style>body {font: 11pt sans-serif} code {font-size: 9pt}</style>"
+PRINT = """<style>body {font: 11pt/1.5 sans-serif} code {font-size: 9pt} pre {background: #f4f2ec; padding: 8pt}
+  table {border-collapse: collapse} td, th {border: 1px solid #999; padding: 3pt 6pt; text-align: left}</style>"""
 PROJECTS = {"zh": "使用手册", "en": "handbook"}
 TABS = {
     "sources": "[data-test=sources]",
@@ -46,6 +47,7 @@ def take_documents(chromium: Any, board: Board, folder: Path) -> None:
         phone = open_page(chromium, board, "zh", "light", width=390, height=844)
         show_project(phone, board, "zh")
         show_tab(phone, "review")
+        phone.locator("[data-test=review-status]").evaluate("status => status.scrollIntoView()")
         phone.screenshot(path=folder / "documents-phone-zh-light.png")
 
 

@@ -5,6 +5,7 @@ Enters: a Page and a project's folder.  Leaves: answers of functions that were g
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ class Desk:
         self.folder = folder
         self.show: Callable[..., Awaitable[None]] | None = None
         self.watch: Callable[[], Awaitable[None]] | None = None
+        self._saving = asyncio.Lock()
 
     async def ask(self, question: Callable[[Project], Answer]) -> Answer:
         """The answer of a function that only looks, or that changes no more than a row."""
@@ -34,6 +36,11 @@ class Desk:
     async def change(self, action: Callable[[Project], Answer]) -> Answer:
         """The same for one that needs the project for itself. Raises DataError where a job goes on having it."""
         return await background.io_bound(self._open, lambda project: _alone(project, action))
+
+    async def save_recipe(self, text: str) -> None:
+        """Write project.yaml, one text after another: the last one stays. Raises ConfigError as Project.save_recipe."""
+        async with self._saving:
+            await self.ask(lambda project: project.save_recipe(text))
 
     def _open(self, question: Callable[[Project], Answer]) -> Answer:
         with Project.open(self.folder) as project:

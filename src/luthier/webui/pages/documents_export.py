@@ -151,8 +151,7 @@ class Export:
         except ConfigError as error:
             self.page.complain(error)
             return
-        text = self.form.text()
-        await self.desk.ask(lambda project: project.save_recipe(text))
+        await self.desk.save_recipe(self.form.text())
         if key == "format":
             self.meaning.set_content(escape(self.page.t(f"docs.format.{value}")))
 

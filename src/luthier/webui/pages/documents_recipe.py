@@ -97,9 +97,10 @@ class RecipeForm:
             await self._say_key()
 
     async def _write(self) -> None:
-        text = self.form.text()
-        await self.desk.ask(lambda project: project.save_recipe(text))
+        """Keep what is right. The old complaint goes first: one that comes while the file is written has to stay."""
         self.problem.set_content("")
+        text = self.form.text()
+        await self.desk.save_recipe(text)
         if self.area is not None and self.area.value == self.shown:  # nobody is typing in it
             self.area.value = text
         self.shown = text
@@ -115,7 +116,8 @@ class RecipeForm:
         t = self.page.t
         with card(t("recipe.how"), t("recipe.how.hint")):
             words = {"extract": t("recipe.extract"), "model": t("recipe.model")}
-            made = ui.toggle(words, value=self.form.get(("ask", "generator"))).props('unelevated no-caps data-test="generator"')
+            made = ui.toggle(words, value=self.form.get(("ask", "generator"))).classes("own-width")
+            made.props('unelevated no-caps data-test="generator"')
             made.on_value_change(lambda event: self._take_generator(event.value))
             self.meaning = text_block(t(f"recipe.{self.form.get(('ask', 'generator'))}.hint"), "muted")
 
@@ -360,7 +362,7 @@ class RecipeForm:
 
         async def keep() -> None:
             try:
-                await self.desk.ask(lambda project: project.save_recipe(area.value or ""))
+                await self.desk.save_recipe(area.value or "")
             except ConfigError as error:
                 words = "\n".join(translate(self.page.lang, line) for line in str(error).splitlines())
                 said.set_content(f'<div class="note bad">{escape(words)}</div>')
