@@ -7,8 +7,10 @@ import zipfile
 
 import openpyxl
 import pytest
+from markdown_it import MarkdownIt
 
 from luthier.documents.readers import READERS, SUFFIXES
+from luthier.documents.readers.html import read_html
 from luthier.documents.readers.sandbox import Sandbox
 from luthier.errors import DataError
 
@@ -146,6 +148,15 @@ FILES = {
     "chat.txt": (CHAT.encode(), "chat",
                  ["**User** (Kim): My pump is loud", "**Assistant** (Support): Tighten the screw. It helps.", "12:00)"]),
 }  # fmt: skip
+
+
+def test_a_bar_in_a_cell_does_not_end_it(tmp_path):
+    """By markdown-it; a browser shows two cells a row."""
+    table = "<table><tr><th>a|b</th><th>what</th></tr><tr><td><code>ps | less</code></td><td>all, or | none</td></tr></table>"
+    (tmp_path / "bars.html").write_text(table)
+    text = read_html(tmp_path / "bars.html", {}).text
+    cells = [token.content for token in MarkdownIt("commonmark").enable("table").parse(text) if token.type == "inline"]
+    assert cells == ["a|b", "what", "`ps | less`", "all, or | none"]
 
 
 @pytest.mark.parametrize("name", FILES)

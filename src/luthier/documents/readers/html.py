@@ -53,7 +53,16 @@ def soup_to_markdown(soup: BeautifulSoup) -> str:
     """Markdown with one blank line between blocks."""
     from markdownify import MarkdownConverter
 
-    converter = MarkdownConverter(
+    class Converter(MarkdownConverter):
+        """A bar inside a cell is escaped, in code too: there as well it would end the cell (GFM, tables, example 200)."""
+
+        def convert_td(self, el: Any, text: str, parent_tags: set[str]) -> str:
+            return super().convert_td(el, text.replace("|", "\\|"), parent_tags)
+
+        def convert_th(self, el: Any, text: str, parent_tags: set[str]) -> str:
+            return super().convert_th(el, text.replace("|", "\\|"), parent_tags)
+
+    converter = Converter(
         heading_style="ATX",
         bullets="-",
         escape_asterisks=False,
