@@ -6,6 +6,7 @@ import random
 import pytest
 
 from luthier.datasets.counts import SetCounts
+from luthier.datasets.formats.columns import column_notes
 from luthier.datasets.info import parse_entry
 from luthier.datasets.one_set import OneSet
 from luthier.datasets.write import entry_for, rows_of, write_rows
@@ -35,6 +36,9 @@ def test_damaged_rows_come_back_or_are_refused(formatting):
             continue
         written += 1
         (again,) = read_back(rows, formatting, wants)
+        entry = parse_entry("set", entry_for(formatting, wants, "x.jsonl"), base=".", where="x")
+        notes = column_notes(rows[0], entry, wants)
+        assert entry.notes == () and not [note for note in notes if "does not list it" in note]
         texts = [[message.content for message in s.messages] for s in (sample, again)] if wants is Conversation else [0, 0]
         assert texts[0] == texts[1]
     assert written > 200

@@ -107,6 +107,9 @@ def test_splitting_loses_no_row_and_mixing_keeps_the_kind(folder):
     )
     assert datafiles.mix(folder, ["identity", "multiturn_demo"], "mixed", 5) == 10
     assert len(samples(folder, "mixed", Conversation)) == 10
+    for name in (first, second, "mixed"):
+        read = read_samples(Config(dataset=[name], dataset_dir=str(folder)), [name], wants=Conversation)
+        assert list(read) and [one.notes for one in read.counts.sets] == [[]], "what the page writes is read without a note"
     for again in (lambda: datafiles.split(folder, "identity", 0.1), lambda: datafiles.mix(folder, ["identity"], "mixed")):
         with pytest.raises(DataError):
             again()

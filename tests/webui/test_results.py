@@ -14,7 +14,7 @@ from luthier.webui.words import figure, say
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [
-        ("train_loss", 0.44688, ("损失", "0.4469")),
+        ("train_loss", 0.44688, ("平均损失", "0.4469")),
         ("peak_memory_bytes", 554_893_312, ("峰值内存", "529.2 MB")),
         ("train_runtime", 75.2, ("用时", "1:15")),
         ("num_input_tokens_seen", 72900, ("已训练词元数", "72,900")),

@@ -49,6 +49,10 @@ def test_rules_of_the_configuration_are_said_in_chinese():
         ("lora_rank: 0 is out of range: it must be at least 1.", "0 超出范围：至少为 1。"),
         ('learning_rate: "fast" is not a number.', '"fast" 不是数。'),
         ('unknown key "lora_rnak". Did you mean "lora_rank"?', "没有配置项“lora_rnak”。是否指“lora_rank”？"),
+        (
+            "8 samples are nearly the same as an earlier one (a.json row 2 like row 1; b.json row 9 like a.json row 8)",
+            "有 8 条样本与前面的几乎相同（a.json 第 2 行同 第 1 行; b.json 第 9 行同 a.json 第 8 行）",
+        ),
         ("words that nobody has translated", "words that nobody has translated"),
     ],
 )

@@ -15,7 +15,7 @@ from typing import Any
 
 from luthier.datasets.formats import FORMATS
 from luthier.datasets.formats.messages import calls_as_text
-from luthier.datasets.info import parse_entry
+from luthier.datasets.info import COLUMN_DEFAULTS, RANKING_DEFAULTS, parse_entry
 from luthier.errors import DataError
 from luthier.types import Conversation, Message, Preference, Prompt, Rated, Sample, Text, ToolCall
 
@@ -23,16 +23,18 @@ Row = dict[str, Any]
 
 
 def entry_for(formatting: str, wants: type[Sample], file_name: str) -> dict[str, Any]:
-    """The dataset_info.json entry of rows that rows_of writes."""
+    """The dataset_info.json entry of rows that rows_of writes: it names every column that is read, so that nothing is noted."""
     entry: dict[str, Any] = {"file_name": file_name}
     if formatting != "alpaca":
         entry["formatting"] = formatting
     if wants is Preference:
         entry["ranking"] = True
-    columns = {"history": "history", "system": "system"} if formatting == "alpaca" else {}
+    columns = COLUMN_DEFAULTS[formatting] | (RANKING_DEFAULTS if wants is Preference else {})
+    if formatting == "alpaca":
+        columns |= {"history": "history", "system": "system"}
     if formatting != "text":
         columns |= {"tools": "tools"} | ({"kto_tag": "label"} if wants is Rated else {})
-    return entry | ({"columns": columns} if columns else {})
+    return entry | {"columns": columns}
 
 
 def rows_of(samples: Iterable[Sample], formatting: str, wants: type[Sample]) -> Iterator[Row]:

@@ -22,6 +22,7 @@ from luthier.webui.fields import Field
 from luthier.webui.form import Form
 from luthier.webui.page import Page
 from luthier.webui.parts import button, dialog, icon_button, text_block
+from luthier.webui.words import place
 from luthier.workflows.data import Listed, list_datasets
 
 LEARNS_FROM = {"pt": {"text"}, "dpo": {"preference"}, "rm": {"preference"}, "kto": {"rated"}}
@@ -167,7 +168,7 @@ async def look_inside(page: Page, form: Form, settings: Mapping[str, Any] | None
 def _sample(page: Page, one: Mapping[str, Any]) -> str:
     """One sample as HTML; every text in it is escaped."""
     words = page.t("data.sample", number=one["number"], tokens=one["tokens"], learned=one["learned"])
-    parts = [f'<div class="small muted break">{escape(words)} · {escape(one["origin"])}</div>']
+    parts = [f'<div class="small muted break">{escape(words)} · {escape(place(page.lang, one["origin"]))}</div>']
     for pieces in one["segments"] or []:
         marks = "".join(
             f'<i class="{"l" if weight == 1 else "w" if weight else ""}">{escape(text)}</i>' for text, weight in pieces

@@ -52,6 +52,7 @@ class Page:
 
     def __init__(self, name: str, shared: Shared, store: MutableMapping[str, Any], lang: str):
         self.name = name
+        self.client = context.client
         self.shared = shared
         self.settings = shared.settings
         self.store = store
@@ -83,12 +84,14 @@ class Page:
         return translate(self.lang, str(error))
 
     def complain(self, error: Exception | str) -> None:
-        """Say what went wrong, in view."""
-        ui.notify(self.explain(error), type="negative", multi_line=True, timeout=12000, close_button="✕", position="top")
+        """Say what went wrong, in view, even where the button that was pressed is gone by now."""
+        with self.client:
+            ui.notify(self.explain(error), type="negative", multi_line=True, timeout=12000, close_button="✕", position="top")
 
     def tell(self, key: str, **values: Any) -> None:
-        """Say what was done."""
-        ui.notify(self.t(key, **values), type="positive", position="top")
+        """Say what was done, as complain does."""
+        with self.client:
+            ui.notify(self.t(key, **values), type="positive", position="top")
 
 
 async def open_page(name: str, build: Callable[[Page], Awaitable[None]], shared: Shared) -> None:

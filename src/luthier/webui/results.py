@@ -164,7 +164,7 @@ def _pair(page: Page, names: Sequence[str], row: Sequence[Answer | None]) -> str
     """One question: reference and answers side by side, everything escaped."""
     t, first = page.t, row[0]
     assert first is not None
-    prompt = MARKS.sub("", first.prompt).strip().removesuffix("assistant").strip()
+    prompt = MARKS.sub("", first.prompt).strip().removeprefix("user\n").removesuffix("assistant").strip()
     prompt = prompt if len(prompt) <= PROMPT_SHOWN else f"… {prompt[-PROMPT_SHOWN:]}"
     parts = [f'<div class="ask muted small break">{escape(prompt)}</div>']
     parts.append(_said(t("evaluate.reference"), "", first.reference, ""))

@@ -15,6 +15,8 @@ from luthier.runtime.files import size_text
 from luthier.runtime.progress import duration
 
 LANGUAGES = ("zh", "en")
+ROW = re.compile(r"\brow (\d+)")
+LIKE = re.compile(r"(?<=\d 行) like ")
 
 
 @cache
@@ -66,5 +68,12 @@ def translate(lang: str, message: str) -> str:
         return message
     for pattern, text in _patterns():
         if match := pattern.fullmatch(message.strip()):
-            return match.expand(text)
+            return place(lang, match.expand(text))
     return message
+
+
+def place(lang: str, text: str) -> str:
+    """Where a sample lies, as types.Origin says it: "a.json row 2 like row 1" -> "a.json 第 2 行同 第 1 行"."""
+    if lang == "en":
+        return text
+    return LIKE.sub("同 ", ROW.sub(r"第 \1 行", text))

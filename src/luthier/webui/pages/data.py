@@ -46,7 +46,7 @@ class DataPage:
             text_block(page.t("data.intro", folder=self.folder), tag="p")
         with ui.element("div").classes("row-8"):
             button(page.t("data.add"), self._add, drawing="plus", kind="main").props('data-test="add"')
-            button(page.t("data.mix"), self._mix)
+            button(page.t("data.mix"), self._mix).props('data-test="mix"')
         self.list = ui.element("div").classes("col-8")
         self._draw()
 
@@ -69,10 +69,10 @@ class DataPage:
             if not listed:
                 empty(self.page, "data.none", "data.none.hint")
                 return
-            with ui.element("div").classes("scroll-x"), ui.element("table").classes("plain").props('data-test="datasets"'):
+            with ui.element("div").classes("scroll-x"), ui.element("table").classes("plain even").props('data-test="datasets"'):
                 with ui.element("thead"), ui.element("tr"):
                     for name in ("name", "holds", "format", "where", "size"):
-                        text_block(t(f"data.{name}"), tag="th").props("scope=col")
+                        text_block(t(f"data.{name}"), "num" if name == "size" else "", "th").props("scope=col")
                     ui.html(f'<span class="sr">{escape(t("data.actions"))}</span>', sanitize=False, tag="th")
                 with ui.element("tbody"):
                     for one in listed:
@@ -90,7 +90,7 @@ class DataPage:
                 icon_button(t("data.look"), "eye", lambda: self._look(one.name), tiny=True)
                 button(t("data.check"), lambda: self._check(one.name), tiny=True).props('data-test="check"')
                 button(t("data.edit"), lambda: self._edit(one), tiny=True).props('data-test="edit"')
-                button(t("data.split"), lambda: self._split(one.name), tiny=True)
+                button(t("data.split"), lambda: self._split(one.name), tiny=True).props('data-test="split"')
                 button(t("data.train"), lambda: self._train(one), tiny=True)
                 icon_button(t("data.forget"), "delete", lambda: self._forget(one.name), tiny=True)
 

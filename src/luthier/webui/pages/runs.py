@@ -144,8 +144,11 @@ class RunsPage:
                         button(t("runs.clone"), lambda: self._clone(run), drawing="copy").props('data-test="clone"')
                         if run.has_model():
                             button(t("runs.chat"), lambda: self._chat(run), drawing="chat")
-                    button(t("runs.tensorboard"), lambda: self._tensorboard(run), drawing="open")
+                    button(t("runs.tensorboard"), lambda: self._tensorboard(run, events), drawing="open").props(
+                        'data-test="tensorboard"'
+                    )
                     button(t("delete"), lambda: self._delete(run), drawing="delete", kind="danger").props('data-test="delete"')
+                events = ui.element("div").classes("col-4")
                 with ui.tabs().props("dense align=left") as tabs:
                     results = ui.tab("results", t("runs.results"))
                     ui.tab("settings", t("runs.settings"))
@@ -193,7 +196,8 @@ class RunsPage:
         self.detail.clear()
         await self._follow()
 
-    async def _tensorboard(self, run: Run) -> None:
+    async def _tensorboard(self, run: Run, place: ui.element) -> None:
+        """In a tab of its own, and as a link: it takes seconds to start, and browsers block tabs that come so late."""
         if not run.tensorboard_folder.is_dir():
             self.page.complain(self.page.t("runs.tensorboard.none"))
             return
@@ -202,6 +206,12 @@ class RunsPage:
         except LuthierError as error:
             self.page.complain(error)
             return
+        if is_gone(place):
+            return
+        place.clear()
+        with place:
+            words = f"{self.page.t('runs.tensorboard.open')}: {address}"
+            ui.link(words, address, new_tab=True).classes("break").props('data-test="events"')
         ui.navigate.to(address, new_tab=True)
 
     # ---- several runs ----
