@@ -33,7 +33,7 @@ def test_a_second_run_waits_for_the_first_and_tensorboard_shows_it(browser, boar
     page = browser.page("en")
     page.goto(board.url)
     choose(page, "dataset", "identity")
-    fill(page, "num_train_epochs", "30")
+    fill(page, "num_train_epochs", "15")
     fill(page, "per_device_train_batch_size", "8")
     fill(page, "gradient_accumulation_steps", "1")
     begin(page, "saves/first")
