@@ -63,6 +63,7 @@ def test_headings_and_rows_without_bookmarks(name, monkeypatch):
     monkeypatch.setattr(pdf, "_outline", lambda *given: ([], *outline(*given)[1:]))
     text = read_pdf(file, {}).text
     assert share(html_headings(pages), markdown_headings(text)) >= 0.90
+    assert share(markdown_headings(text), html_headings(pages)) >= 0.75  # the pages before chapter 1 are not in the HTML
     if len(rows := html_rows(pages)) > 5:
         assert share(rows, markdown_rows(text)) >= 0.90
 

@@ -65,6 +65,20 @@ def test_a_project_runs_to_a_dataset_and_asks_nothing_twice(tmp_path):
             assert row["quotes"] and text[row["quotes"][0]["start"] : row["quotes"][0]["end"]].strip()
 
 
+def test_a_stored_answer_is_read_and_not_asked_for_again(tmp_path):
+    """As a kill leaves it between the two commits: the answer is in the store, its unit is not done."""
+    with FakeServer() as server, make(tmp_path, server) as project:
+        documents.run(project, lambda line: None)
+        tables = ("question", "answer", "verdict")
+        before = [sorted(map(tuple, project.store.all(f"SELECT * FROM {table}"))) for table in tables]
+        for table in tables:
+            project.store.write(f"DELETE FROM {table}")
+        project.store.write("UPDATE unit SET state='queued'")
+        documents.run(project, lambda line: None)
+        assert server.total == 24
+        assert [sorted(map(tuple, project.store.all(f"SELECT * FROM {table}"))) for table in tables] == before
+
+
 def test_overload_cut_connections_and_broken_bodies_are_outlived(tmp_path):
     def script(request, again, number):
         kind = number % 7
@@ -142,11 +156,14 @@ def test_the_key_is_sent_and_stands_nowhere(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
 
     def script(request, again, number):
-        return Fault(status=500, body=f"who is {KEY}?".encode()) if number == 2 else None
+        if number == 2:
+            return Fault(status=500, body=f"who is {KEY}?".encode())
+        return Fault(body=completion(request, "reasoning").replace(b"Let me look.", f"I was sent {KEY}.".encode()))
 
     with FakeServer(script) as server, make(tmp_path, server, endpoint="api_key_env: MY_KEY") as project:
-        documents.run(project, logging.getLogger("luthier").info)
+        exported = documents.run(project, logging.getLogger("luthier").info)
         assert all(headers["Authorization"] == f"Bearer {KEY}" for headers in server.headers)
+    assert "I was sent [key]." in (exported.folder / "train.jsonl").read_text()
     for file in (tmp_path / "book").rglob("*"):
         if file.is_file():
             assert KEY.encode() not in file.read_bytes(), file

@@ -54,6 +54,12 @@ def test_without_bookmarks_numbers_make_headings():
     assert headings == ["## 1.2 Safety", "### 2.1.3 Cables", "# 第三章 总则", "### 第十二条 用户应当"]
 
 
+def test_labels_of_boxes_are_no_headings():
+    page = "## Care\n\n##### Note\n\nWipe it.\n\n## **警告：**\n\n不要打开。\n\n```\n# Note\n```\n\n## Note on cables\n\nNone."
+    [text], _ = pages_of(page)
+    assert text == page.replace("##### Note\n", "**Note**\n").replace("## **警告：**", "**警告：**")
+
+
 def test_running_heads_go_and_words_stay():
     words = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     pages, notes = pages_of(

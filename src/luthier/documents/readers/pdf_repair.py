@@ -30,6 +30,11 @@ NUMBER = re.compile(
 ARTICLE = re.compile(r"^(?:#+\s*)?(?:\*\*)?(第\s*[\d一二三四五六七八九十百零]+\s*([章节篇部条])[\s　:：]?.{0,60}?)(?:\*\*)?$")
 NUMBERED = re.compile(r"^(?:\*\*)?((\d+(?:\.\d+){0,5})\.?[\s　]+(\S.{0,90}?))(?:\*\*)?$")
 ARTICLE_LEVELS = {"篇": 1, "部": 1, "章": 1, "节": 2, "条": 3}
+LABELS = {
+    *("note", "tip", "hint", "important", "caution", "warning", "attention", "danger"),
+    *("注意", "提示", "重要", "小心", "警告", "危险"),
+}
+"""What boxes beside the text are called: set like a heading, and none."""
 SENTENCE_END = (".", "。", "；", ";", "，", ",", "！", "!")
 
 
@@ -46,7 +51,9 @@ def repair_pages(
     else:
         _by_numbers(lines)
         for mark in large:
-            _set_heading(lines[mark.page], mark)
+            if _plain(mark.title) not in LABELS:
+                _set_heading(lines[mark.page], mark)
+        _embolden_labels(lines)
         _take_off_signs(lines)
     return ["\n".join(page) for page in lines], notes
 
@@ -87,6 +94,14 @@ def _by_bookmarks(lines: list[list[str]], marks: Sequence[Bookmark]) -> int:
                 page[at] = f"**{match.group(2).strip('*')}**"
     _take_off_signs(lines)
     return found
+
+
+def _embolden_labels(lines: list[list[str]]) -> None:
+    for page in lines:
+        inside = _in_code(page)
+        for at, line in enumerate(page):
+            if not inside[at] and (match := HEADING.match(line)) and _plain(words := match.group(2).strip("*")) in LABELS:
+                page[at] = f"**{words}**"
 
 
 def _take_off_signs(lines: list[list[str]]) -> None:
