@@ -149,8 +149,8 @@ class LiveRun:
         columns = self.page.shared.curves.read(self.run.metrics_file)
         norm = columns.get("grad_norm")
         numbers = [
-            ("loss", _number(status.get("loss"), ".4f")),
-            ("eval_loss", _number(status.get("eval_loss"), ".4f")),
+            ("loss", _number(status.get("loss"), "z.4f")),
+            ("eval_loss", _number(status.get("eval_loss"), "z.4f")),
             ("learning_rate", _number(status.get("learning_rate"), ".2e")),
             ("grad_norm", _number(norm[-1, 1] if norm is not None and len(norm) else None, ".3g")),
             ("tokens_per_second", _number(status.get("tokens_per_second"), ",.0f")),
@@ -323,7 +323,7 @@ def _times(t: Callable[..., str], status: dict[str, Any], step: int | None, tota
 
 
 def _number(value: Any, form: str) -> str:
-    return format(value, form) if isinstance(value, int | float) else "–" if value is None and form == ".4f" else ""
+    return format(value, form) if isinstance(value, int | float) else "–" if value is None and form == "z.4f" else ""
 
 
 def _tail(file: Any) -> str:
