@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from luthier.documents import review
 from luthier.documents.jobs.faults import fault_of_status, retry_after
 from luthier.documents.jobs.keys import find_key, hide
 from luthier.documents.jobs.limits import Limiter
@@ -20,7 +21,7 @@ from luthier.documents.steps.rows import ROWS
 from luthier.errors import EngineError
 from luthier.workflows import documents, documents_calls
 
-from .fake_server import TEXT, FakeServer, Fault, completion
+from .fake_server import COUNT, TEXT, FakeServer, Fault, completion
 
 KEY = "sk-secret-0123456789"
 
@@ -77,6 +78,25 @@ def test_a_stored_answer_is_read_and_not_asked_for_again(tmp_path):
         documents.run(project, lambda line: None)
         assert server.total == 24
         assert [sorted(map(tuple, project.store.all(f"SELECT * FROM {table}"))) for table in tables] == before
+
+
+def test_an_invented_quote_keeps_its_row_out_until_a_person_takes_it(tmp_path):
+    def script(request, again, number):
+        prompt = request["messages"][0]["content"]
+        if "Part 3" not in prompt or COUNT.search(prompt) or "supported" in prompt:
+            return None
+        said = {
+            "answer": TEXT.search(prompt).group(1).split("\n")[-1],
+            "quotes": ["No page of this book ever said so."],
+        }
+        return Fault(body=completion(request, content=json.dumps(said)))
+
+    with FakeServer(script) as server, make(tmp_path, server) as project:
+        assert documents.run(project, lambda line: None).counts == {"train": 7}
+        [flag] = project.store.all("SELECT answer, code FROM flag WHERE blocks=1")
+        assert flag["code"] == "no_evidence"
+        review.decide(project, [flag["answer"]], "accepted")
+        assert documents.export(project).counts == {"train": 8}
 
 
 def test_overload_cut_connections_and_broken_bodies_are_outlived(tmp_path):

@@ -70,8 +70,11 @@ def test_running_heads_go_and_words_stay():
 
 
 def test_lines_of_forms_are_no_running_heads(tmp_path):
+    names = ("Ada", "Ben", "Cleo", "Dan", "Eve", "Fay", "Gus", "Hal")
     forms = [
-        f"Order {n * 7 % 13}: {n * n} pumps\n\nThe customer {n * 31 % 17} wants them on day {n * 5 % 28}." for n in range(1, 9)
+        f"Order {n * 7 % 13}: {n * n} pumps\n\nThe customer {n * 31 % 17} wants them on day {n * 5 % 28}."
+        f"\n\n{name} took the order.\n\nAsk {name} for more."
+        for n, name in enumerate(names, 1)
     ]
     pages, notes = pages_of(*forms)
     assert pages == forms and not notes

@@ -64,6 +64,14 @@ def test_a_cell_over_two_rows_stands_in_the_first(tmp_path):
     assert "| Screw | M3 |\n|  | M4 |" in text
 
 
+def test_a_cell_over_two_columns_stands_in_the_first(tmp_path):
+    lines = [(60, y, 400, y) for y in (100, 120, 150, 180)] + [(60, 100, 60, 180), (160, 120, 160, 180), (400, 100, 400, 180)]
+    words = [(65, 105, "Sizes of all of the parts that come with the pump"), (65, 130, "Screw"), (165, 130, "M3")]
+    words += [(65, 160, "Nut"), (165, 160, "M4")]
+    text = read(tmp_path, words, lines)
+    assert "| Sizes of all of the parts that come with the pump |  |\n| --- | --- |\n| Screw | M3 |" in text
+
+
 def test_rows_that_only_the_columns_are_ruled_of(tmp_path):
     lines = [(60, 100, 400, 100), (60, 120, 400, 120), (60, 180, 400, 180), (160, 100, 160, 180)]
     words = [(65, 105, "Item"), (165, 105, "Price")]

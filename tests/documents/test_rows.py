@@ -26,6 +26,7 @@ SOURCE = "Press **Save** and wait 30 seconds.\nThe light   turns green. 然后�
         ("press SAVE and wait 30 second. The light turns green.", "fuzzy"),
         ("Press Save and wait 80 seconds. The light turns green.", "none"),
         ("然后关闭窗口,等待同步完成", "fuzzy"),
+        ("Press Save and wait 30 seconds, or else throw it away at once.", "none"),
         ("Close the window and go home for the day.", "none"),
         ("ab", "none"),
     ],
