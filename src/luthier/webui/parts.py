@@ -40,6 +40,15 @@ def button(
     return made
 
 
+def take_drops(upload: ui.upload, words: str, choose: str) -> ui.upload:
+    """The head of an upload: files may be dropped on all of it, a click anywhere chooses them, and so does a key on its button.
+    Quasar's own head has a nameless field inside of a nameless link."""
+    head = f"""<div class="dropped"><label><span>{escape(words)}</span><q-uploader-add-trigger /></label>
+      <q-btn flat no-caps class="btn-plain" @click="props.pickFiles"><span class="text">{escape(choose)}</span></q-btn></div>"""
+    upload.add_slot("header", head)
+    return upload
+
+
 def icon_button(label: str, drawing: str, on_click: Callable[..., Any] | None = None, *, tiny: bool = False) -> ui.button:
     """A button that is only a drawing; label is what it says to those who cannot see it, and in its tooltip."""
     made = button("", on_click, drawing=drawing, kind="icon", tiny=tiny)

@@ -16,7 +16,7 @@ from luthier.errors import ConfigError, LuthierError
 from luthier.webui.commands import command_line, yaml_of
 from luthier.webui.form import Form, check
 from luthier.webui.page import Page
-from luthier.webui.parts import button, code_block, dialog, icon_button, text_block
+from luthier.webui.parts import button, code_block, dialog, icon_button, take_drops, text_block
 
 MODEL_GROUPS = ("model", "quantization")
 MODEL_KEYS = ("finetuning_type", "template")
@@ -70,9 +70,9 @@ def load_button(page: Page, form: Form) -> None:
                 except LuthierError as error:
                     page.complain(error)
 
-            ui.upload(on_upload=take, auto_upload=True, max_file_size=1 << 20, max_files=1).props(
-                'accept=".yaml,.yml,.json" flat'
-            )
+            upload = ui.upload(on_upload=take, auto_upload=True, max_file_size=1 << 20, max_files=1)
+            upload.props('accept=".yaml,.yml,.json" flat')
+            take_drops(upload, page.t("upload.drop"), page.t("upload.choose"))
 
     icon_button(page.t("load_settings"), "open", ask)
 

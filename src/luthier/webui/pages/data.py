@@ -22,7 +22,7 @@ from luthier.webui.charts import bar_chart
 from luthier.webui.datapicker import look_inside, registered
 from luthier.webui.form import Form
 from luthier.webui.page import Page
-from luthier.webui.parts import button, confirm, dialog, empty, icon_button, plain_table, text_block
+from luthier.webui.parts import button, confirm, dialog, empty, icon_button, plain_table, take_drops, text_block
 from luthier.webui.settings import MB
 from luthier.webui.words import translate
 from luthier.workflows.data import Listed, register
@@ -126,6 +126,7 @@ class DataPage:
                 .classes("wide")
                 .props(f'flat accept="{",".join(datafiles.TAKEN)}" data-test="upload"')
             )
+            take_drops(upload, t("upload.drop"), t("upload.choose"))
             text_block(t("data.add.path"), tag="h3")
             with ui.element("div").classes("row-8 nowrap"):
                 path = ui.input().classes("grow").props(f'outlined dense aria-label="{t("data.add.path")}" data-test="path"')

@@ -20,7 +20,7 @@ from luthier.errors import DataError, LuthierError
 from luthier.runtime.files import size_text
 from luthier.webui import documentjobs
 from luthier.webui.documentdesk import Desk
-from luthier.webui.parts import button, card, confirm, empty, icon_button, text_block
+from luthier.webui.parts import button, card, confirm, empty, icon_button, take_drops, text_block
 from luthier.webui.paths import safe_name
 from luthier.webui.settings import MB, Settings
 from luthier.webui.words import translate
@@ -42,13 +42,13 @@ class Sources:
         with ui.element("div").classes("two"):
             with card(t("docs.upload"), t("docs.upload.hint", mb=limit)):
                 upload = ui.upload(
-                    label=t("docs.upload.drop"),
                     auto_upload=True,
                     multiple=True,
                     max_file_size=limit * MB,
                     max_total_size=limit * MB,
                     on_multi_upload=self._take,
                 )
+                take_drops(upload, t("upload.drop"), t("upload.choose"))
                 upload.classes("wide").props(f'flat accept="{",".join(sorted(SUFFIXES))}" data-test="documents"')
                 upload.on_rejected(lambda: self.page.complain(t("docs.upload.refused", mb=limit, kinds=_kinds())))
             with card(t("docs.folder"), t("docs.folder.hint")), ui.element("div").classes("col-8"):

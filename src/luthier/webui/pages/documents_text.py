@@ -191,7 +191,7 @@ class Text:
         shown = text[window.start : window.end]
         if source is None:
             with card(t("docs.reads"), t("docs.reads.hint")):
-                ui.html(to_html(shown)).classes("prose").props('data-test="prose"')
+                ui.html(to_html(shown)).classes("prose").props('tabindex="0" data-test="prose"')
             return
         with card(t("docs.file"), row["name"]):
             ui.html(escape(source), sanitize=False, tag="pre").classes("code docs-file").props('tabindex="0" data-test="file"')
