@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import random
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -84,8 +85,11 @@ def test_windows_show_each_chunk_and_each_character(washer):
 
 
 def test_projects_are_found_two_levels_deep(washer, tmp_path):
-    assert views.find_projects([washer.parent.parent, tmp_path / "nowhere"]) == [washer.resolve()]
-    assert views.find_projects([washer]) == [washer.resolve()] and views.find_projects([tmp_path]) == []
+    assert views.find_projects([tmp_path]) == []
+    deep = tmp_path / "deep" / "washer"
+    shutil.copytree(washer, deep)
+    assert views.find_projects([tmp_path, tmp_path / "nowhere"]) == [deep.resolve()]
+    assert views.find_projects([washer]) == [washer.resolve()]
 
 
 def test_heat_grows_with_what_is_quoted():
