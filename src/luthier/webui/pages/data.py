@@ -84,7 +84,7 @@ class DataPage:
             text_block(one.name, "strong", "td")
             text_block(t(f"data.holds.{one.holds}"), tag="td")
             text_block(one.formatting, tag="td")
-            text_block(one.problem or one.where, "red" if one.problem else "", "td")
+            text_block(one.problem or one.where, "red break" if one.problem else "break", "td")
             text_block(size_text(one.num_bytes) if one.num_bytes is not None else "–", "num", "td")
             with ui.element("td"), ui.element("div").classes("row-8 nowrap end"):
                 icon_button(t("data.look"), "eye", lambda: self._look(one.name), tiny=True)
