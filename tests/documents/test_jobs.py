@@ -250,7 +250,7 @@ def test_a_weaker_model_gives_preference_pairs(tmp_path):
 
 def test_dialogues_personas_unanswerable_and_held_out_questions(tmp_path):
     more = "judge: {enabled: false}\nanswer: {turns: 2}\nexport: {format: sharegpt}"
-    with FakeServer() as server, make(tmp_path, server, sections=4, more=more) as project:
+    with FakeServer() as server, make(tmp_path, server, sections=16, more=more) as project:
         text = project.recipe_file.read_text()
         ask = "ask: {generator: model, per_1000_chars: 1, max_per_chunk: 1, unanswerable: 0, personas: [a beginner, an expert]}"
         project.recipe_file.write_text("\n".join(ask if line.startswith("ask:") else line for line in text.splitlines()))
