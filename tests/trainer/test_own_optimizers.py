@@ -209,7 +209,8 @@ def test_what_is_evaluated_and_saved_of_a_schedule_free_training_is_the_average(
     assert all(torch.equal(tensor, weights(trainer)[key]) for key, tensor in averaged.items())
 
 
-def test_layerwise_updates_are_for_one_device(tmp_path, monkeypatch):
-    monkeypatch.setattr("luthier.trainer.parallel.Parallel.__init__", lambda self, *_: vars(self).update(world_size=2, rank=0))
+def test_layerwise_updates_are_for_one_device(tmp_path):
+    trainer = make_trainer(tmp_path / "run", optim="lomo")
+    trainer.parallel.world_size = 2
     with pytest.raises(ConfigError, match="one device"):
-        make_trainer(tmp_path / "run", optim="lomo")
+        trainer._moved_early()
