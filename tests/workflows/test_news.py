@@ -16,7 +16,8 @@ CLASSES = {"财经", "房产", "股票", "教育", "科技", "社会", "时政",
 def test_the_starter_learns_to_tell_news_apart(assets, tmp_path):
     """4,000 titles once, 300 others asked: far above the tenth that chance gives, in a few minutes on two cores."""
     for name, count in (("train", 4000), ("test", 300)):
-        lines = (assets / "data" / "thucnews-titles-zh" / f"{name}.jsonl").read_text().splitlines()[:count]
+        lines = (assets / "data" / "thucnews-titles-zh" / f"{name}.jsonl").read_text().splitlines()
+        lines = lines[:: len(lines) // count][:count]  # the file goes class by class
         rows = [
             {"conversations": [{"from": "human", "value": PROMPT + row["input"]}, {"from": "gpt", "value": row["output"]}]}
             for row in map(json.loads, lines)
