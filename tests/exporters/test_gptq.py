@@ -166,7 +166,7 @@ def test_contradictions(keys, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("bits", [4, 3])
 def test_the_starter_changes_less_than_by_rounding(tmp_path, bits, monkeypatch):
-    """How far the next-token distribution moves (KL, nats) on rows that calibrated nothing: less than by rounding to the nearest."""
+    """KL (nats) of the next token from the trained model, on rows that calibrated nothing: less than by plain rounding."""
     from luthier.exporters import gptq_layers
 
     demo = "general"
