@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
+
+from luthier.trainer.one_by_one import OneByOne
 
 BY_HEAD = ("q_proj", "k_proj")
 """Weights whose blocks are attention heads; other matrices are divided by output, vectors not at all, biases into single
 numbers."""
 
 
-class MiniAdamW(torch.optim.Optimizer):
+class MiniAdamW(OneByOne):
     """AdamW, but that a block of weights shares the mean of its squared gradients. blocks: parameter -> number of blocks."""
 
     def __init__(
@@ -30,16 +32,7 @@ class MiniAdamW(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         self._blocks = blocks
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        loss = closure() if closure else None
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
-        return loss
-
-    def _update(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
+    def update(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
         state, (first, second) = self.state[parameter], group["betas"]
         gradient = parameter.grad.float().view(self._blocks[parameter], -1)
         square = gradient.square().mean(1, keepdim=True)

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from luthier.trainer.one_by_one import OneByOne
 
-class ScheduleFree(torch.optim.Optimizer):
+
+class ScheduleFree(OneByOne):
     """kind: "adamw", "sgd" or "radam". Weights are at y while `learning`, else at x.
 
     betas[0]: how far y is from z to x.  warmup: steps of rising rate (kinds adamw and sgd).
@@ -58,16 +60,7 @@ class ScheduleFree(torch.optim.Optimizer):
                 if "z" in self.state[parameter]:
                     parameter.lerp_(self.state[parameter]["z"].to(parameter.dtype), share(group["betas"][0]))
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        loss = closure() if closure else None
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
-        return loss
-
-    def _update(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
+    def update(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
         state, gradient, (beta, second) = self.state[parameter], parameter.grad.clone(), group["betas"]
         if "z" not in state:
             state["step"] = torch.zeros(3, dtype=torch.float64)  # steps done, sum of their weights, highest rate

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
+from luthier.trainer.one_by_one import OneByOne
 
-class StableAdamW(torch.optim.Optimizer):
+
+class StableAdamW(OneByOne):
     """Algorithm 2: the rate is divided by max(1, RMS), RMS^2 = mean(g^2 / max(v, eps^2)); moments as in AdamW, whose bias is
     taken out of the decays themselves.
     """
@@ -25,16 +27,7 @@ class StableAdamW(torch.optim.Optimizer):
     ):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        loss = closure() if closure else None
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
-        return loss
-
-    def _update(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
+    def update(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
         state, gradient, eps = self.state[parameter], parameter.grad.float(), group["eps"]
         if "exp_avg" not in state:
             state["step"] = torch.tensor(0.0)
