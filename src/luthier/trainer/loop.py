@@ -531,7 +531,3 @@ def _with_last(batches: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
 def _every(steps: float, total: int) -> int:
     """A number of steps; a value below 1 is a share of the training."""
     return max(1, math.ceil(total * steps)) if 0 < steps < 1 else max(1, int(steps))
-
-
-def trainable(parameters: Iterable[nn.Parameter]) -> int:
-    return sum(p.numel() for p in parameters if p.requires_grad)
