@@ -42,8 +42,17 @@ def test_completions_go_on_from_text_or_ids(client, starter):
     assert client.completions.create(model="starter", prompt=text).choices[0].finish_reason in ("stop", "length")
     chunks = list(client.completions.create(model="starter", prompt=text, temperature=0, max_tokens=20, stream=True, echo=True))
     assert "".join(chunk.choices[0].text for chunk in chunks) == text + answers[0].choices[0].text
-    with pytest.raises(openai.BadRequestError, match="vocabulary"):
-        client.completions.create(model="starter", prompt=[10**6])
+
+
+@pytest.mark.parametrize(("prompt", "code"), [("a " * 5000, "context_length_exceeded"), ([10**6], "invalid_value")])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_cannot_be_read_is_named_by_its_own_field(client, prompt, code, stream):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.completions.create(model="starter", prompt=prompt, stream=stream)
+    assert (caught.value.param, caught.value.code) == ("prompt", code)
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.embeddings.create(model="starter", input=prompt)
+    assert (caught.value.param, caught.value.code) == ("input", code)
 
 
 def _conversation(text):

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from luthier.engines.base import Completion, Sampling
 from luthier.engines.driver import Driver, Ticket
 from luthier.engines.request import Delta
-from luthier.serving.errors import APIError, as_api_error
+from luthier.serving.errors import APIError, as_api_error, asked_in
 
 T = TypeVar("T")
 
@@ -33,8 +33,12 @@ async def answers(
     adapter: str | None,
     *,
     deltas: bool,
+    field: str,
 ) -> AsyncIterator[tuple[int, Delta | Completion]]:
-    """Deltas, if wanted, and the Completion of each prompt, as they come. Raises what ends one with an error."""
+    """Deltas, if wanted, and the Completion of each prompt, as they come. Raises what ends one with an error.
+
+    field: of the request, that the prompts were made of; APIError names it where a prompt cannot be read.
+    """
     loop = asyncio.get_running_loop()
     inbox: asyncio.Queue[tuple[int, list[News]]] = asyncio.Queue()
     tickets: list[Ticket] = []
@@ -47,15 +51,16 @@ async def answers(
             tickets.append(driver.submit(prompt, sampling, taker(number), adapter=adapter, deltas=deltas))
 
     try:
-        await run_in_threadpool(submit)  # a grammar may take a moment to compile
-        unanswered = len(prompts)
-        while unanswered:
-            number, items = await inbox.get()
-            for item in items:
-                if isinstance(item, Exception):
-                    raise item
-                unanswered -= isinstance(item, Completion)
-                yield number, item
+        with asked_in(field):
+            await run_in_threadpool(submit)  # a grammar may take a moment to compile
+            unanswered = len(prompts)
+            while unanswered:
+                number, items = await inbox.get()
+                for item in items:
+                    if isinstance(item, Exception):
+                        raise item
+                    unanswered -= isinstance(item, Completion)
+                    yield number, item
     finally:
         for ticket in tickets:
             ticket.cancel()

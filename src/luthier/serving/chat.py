@@ -168,7 +168,8 @@ class Chats:
         readers = [service.reader(asked.model, asked.prompt, asked.tools) for _ in told]
         watches = [self._metrics.watch(len(asked.prompt)) for _ in told]
         streams = bool(asked.request.stream)
-        stream = answers(service.driver, [asked.prompt] * len(told), asked.samplings, asked.model.adapter, deltas=streams)
+        prompts = [asked.prompt] * len(told)
+        stream = answers(service.driver, prompts, asked.samplings, asked.model.adapter, deltas=streams, field="messages")
         try:
             async for number, item in stream:
                 one = told[number]

@@ -122,7 +122,9 @@ class Completions:
     async def _answers(self, asked: Asked) -> AsyncIterator[tuple[int, Step | Completion]]:
         watches = [self._metrics.watch(len(prompt)) for prompt in asked.prompts]
         streams = bool(asked.request.stream)
-        stream = answers(self._service.driver, asked.prompts, asked.samplings, asked.model.adapter, deltas=streams)
+        stream = answers(
+            self._service.driver, asked.prompts, asked.samplings, asked.model.adapter, deltas=streams, field="prompt"
+        )
         try:
             async for number, item in stream:
                 if isinstance(item, Completion):

@@ -7,6 +7,8 @@ whose cause is in the log and not in the answer.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -49,16 +51,27 @@ class APIError(Exception):
         return JSONResponse(self.body, self.status, headers=self.headers)
 
 
-def as_api_error(error: Exception) -> APIError:
-    """What a client is told of an exception."""
+@contextmanager
+def asked_in(field: str) -> Iterator[None]:
+    """Names the field of the request that holds the text, where the engine finds that text too long or not its own."""
+    try:
+        yield
+    except EngineError as error:
+        raise as_api_error(error, field) from error
+
+
+def as_api_error(error: Exception, field: str | None = None) -> APIError:
+    """What a client is told of an exception. field: where the text came from that the engine was asked to read."""
     if isinstance(error, APIError):
         return error
     if isinstance(error, ConfigError) and "there is no model" in error.message:
         return APIError(404, _one_line(error), param="model", code="model_not_found")
     if isinstance(error, EngineError) and "context is" in error.message:
-        return APIError(400, _one_line(error), param="messages", code="context_length_exceeded")
+        return APIError(400, _one_line(error), param=field, code="context_length_exceeded")
     if isinstance(error, EngineError) and "out of memory" in error.message:
         return APIError(503, _one_line(error), code="out_of_memory")
+    if isinstance(error, EngineError) and error.message.startswith("prompt "):
+        return APIError(400, _one_line(error), param=field, code="invalid_value")
     if isinstance(error, LuthierError):
         return APIError(400, _one_line(error), code="invalid_value")
     if isinstance(error, RequestValidationError):

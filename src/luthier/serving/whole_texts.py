@@ -10,7 +10,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from luthier.serving.completions import read_prompts
-from luthier.serving.errors import APIError
+from luthier.serving.errors import APIError, asked_in
 from luthier.serving.protocol.base import Usage
 from luthier.serving.protocol.completions import Embedding, EmbeddingAnswer, EmbeddingRequest, ScoreAnswer, ScoreRequest
 from luthier.workflows.serve import Service
@@ -31,7 +31,8 @@ def _embed(service: Service, request: EmbeddingRequest) -> dict[str, Any]:
     prompts = read_prompts(service, request.input)
     if request.dimensions is not None and request.dimensions != service.width:
         raise APIError(400, f"Embeddings of {model.id} have {service.width} numbers.", param="dimensions", code="invalid_value")
-    vectors = service.embed(model, prompts)
+    with asked_in("input"):
+        vectors = service.embed(model, prompts)
     count = sum(map(len, prompts))
     packed = request.encoding_format == "base64"
     data = [
@@ -53,7 +54,8 @@ def _score(service: Service, request: ScoreRequest) -> dict[str, Any]:
         )
     prompts = read_prompts(service, request.messages, special=False)
     prompts = [prompt[: request.max_length] for prompt in prompts]
-    scores = service.score(model, prompts)
+    with asked_in("messages"):
+        scores = service.score(model, prompts)
     return ScoreAnswer(
         id=f"scoreeval-{secrets.token_hex(12)}", object="score.evaluation", model=model.id, scores=scores
     ).plain()
