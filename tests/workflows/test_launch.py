@@ -51,6 +51,17 @@ def test_sglang_likewise_and_the_tokenizers_own_template_is_left_alone(tiny_fold
     assert "--chat-template" not in words
 
 
+def test_sglang_chooses_its_kernels_unless_the_user_does(adapters):
+    """Its choice follows the machine: a fixed one is refused where the kernels are missing."""
+    keys = {"adapter_name_or_path": str(adapters[0])}
+    words = sglang_command(settle(load_config(keys)), None)
+    assert after(words, "--lora-paths") == f"tuned1={adapters[0]}"
+    assert not [word for word in words if word.endswith("-backend")]
+    chosen = keys | {"sglang_lora_backend": "csgmv", "sglang_config": {"attention_backend": "triton"}}
+    words = sglang_command(settle(load_config(chosen)), None)
+    assert (after(words, "--lora-backend"), after(words, "--attention-backend")) == ("csgmv", "triton")
+
+
 def test_adapters_on_top_of_each_other_cannot_be_served_there(adapters):
     config = settle(load_config({"adapter_name_or_path": [str(folder) for folder in adapters]}))
     with pytest.raises(ConfigError, match="on top of each other"):

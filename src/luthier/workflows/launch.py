@@ -78,8 +78,8 @@ def sglang_command(config: Config, template: Path | None) -> list[str]:
     words += ["--trust-remote-code"] if config.trust_remote_code else []
     words += ["--chat-template", str(template)] if template else []
     if adapters:
-        words += ["--lora-backend", config.sglang_lora_backend, "--lora-paths"]
-        words += [f"{name}={path}" for name, path in adapters.items()]
+        words += ["--lora-backend", config.sglang_lora_backend] if config.sglang_lora_backend else []
+        words += ["--lora-paths", *(f"{name}={path}" for name, path in adapters.items())]
     return words + _further(config.sglang_config, "sglang_config")
 
 

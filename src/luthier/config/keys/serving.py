@@ -34,4 +34,4 @@ class ServingKeys(Group):
     sglang_mem_fraction: float = Field(0.7, gt=0, lt=1)
     sglang_tp_size: int = Field(-1, ge=-1)
     sglang_config: dict[str, Any] | str | None = None
-    sglang_lora_backend: Literal["triton", "flashinfer"] = "triton"
+    sglang_lora_backend: Literal["triton", "csgmv", "ascend", "torch_native", "flashinfer"] | None = None
