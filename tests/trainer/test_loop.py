@@ -126,7 +126,7 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_numbers(tmp_path):
 
     trainer.stage.loss = scarce
     trainer.fit()
-    assert failures and trainer.micro_batch_tokens <= 60
+    assert failures and trainer.updater.micro_batch_tokens <= 60
     assert losses(trainer) == pytest.approx(losses(plain), abs=1e-5)
 
 

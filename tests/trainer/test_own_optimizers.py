@@ -12,6 +12,7 @@ from luthier.trainer.optimizers import make_optimizer
 from luthier.trainer.ratio import RatioAdamW
 from luthier.trainer.schedule_free import ScheduleFree
 from luthier.trainer.stable import StableAdamW
+from luthier.trainer.update import moved_early
 from tests.conftest import make_tiny
 from tests.trainer.bench_of import losses, make_trainer, weights
 
@@ -213,4 +214,4 @@ def test_layerwise_updates_are_for_one_device(tmp_path):
     trainer = make_trainer(tmp_path / "run", optim="lomo")
     trainer.parallel.world_size = 2
     with pytest.raises(ConfigError, match="one device"):
-        trainer._moved_early()
+        moved_early(trainer.config, trainer.optimizer, trainer.parallel)

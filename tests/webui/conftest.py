@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from luthier.runtime.processes import find_process
+
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -124,3 +126,11 @@ def browser(board: Board) -> Iterator[Browser]:
         for number, page in enumerate(page for context in chromium.contexts for page in context.pages):
             page.screenshot(path=board.cache / f"last-{number}.png", full_page=True)  # what a failed test saw
         chromium.close()
+
+
+def ended(pid: int, within_s: float = 10.0) -> bool:
+    """Whether that process is over within so many seconds, whoever has to collect it."""
+    until = time.monotonic() + within_s
+    while find_process(pid, None) and time.monotonic() < until:
+        time.sleep(0.1)
+    return find_process(pid, None) is None

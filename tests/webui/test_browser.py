@@ -13,6 +13,7 @@ import pytest
 
 from luthier.config import Config
 from luthier.runs import Run
+from tests.webui.conftest import ended
 from tests.webui.test_newcomer import choose, fill, rows_of, status_of, wait_state
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ def test_a_run_outlives_the_web_process_and_is_found_again(browser, board):
     page.click("[data-test=confirm]")
     wait_state(page, "stopped")
     wait_state(other, "已停止")
-    assert not psutil.pid_exists(status_of(run)["pid"])
+    assert ended(status_of(run)["pid"])
     assert browser.faults(("WebSocket", "ERR_", "Failed to load")) == []
 
 

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from luthier.documents.project import Project
 from luthier.webui.documentjobs import BUSY, work_of
 from tests.documents.fake_server import FakeServer, Fault
 from tests.documents.test_jobs import book
+from tests.webui.conftest import ended
 from tests.webui.make_documents import write_manual, write_pdf
 
 pytestmark = pytest.mark.slow
@@ -224,7 +224,7 @@ def test_a_job_of_a_model_outlives_the_page_and_its_numbers_are_true(browser, bo
         wait_job(page, "paused")
         with Project.open(folder) as project:
             work = work_of(project)
-            assert work["state"] == "paused" and not psutil.pid_exists(work["pid"])
+            assert work["state"] == "paused" and ended(work["pid"])
         server.delay_s = 0.05
         page.click("[data-test=make]")  # go on
         page.locator("[data-test=retry]").wait_for(timeout=120_000)

@@ -71,6 +71,16 @@ def write(
         ) from error
 
 
+def forget(folders: Sequence[Path], *, limit: int | None, keep: Path | None) -> None:
+    """Remove the oldest until `limit` are left. folders: newest first.  limit: None or 0 for no limit.  keep: the best one."""
+    if not limit:
+        return
+    others = [folder for folder in folders if folder != keep]
+    room = max(1, limit - (keep in folders and limit > 1))
+    for folder in others[room:]:
+        shutil.rmtree(folder)
+
+
 def write_mine(folder: Path, rank: int, tensors: Mapping[str, torch.Tensor] | None, meet: Callable[[], None]) -> None:
     """The part of a process that is not the first, while that one is in write. tensors None: there is none."""
     meet()

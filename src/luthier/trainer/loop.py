@@ -7,52 +7,40 @@ place, metrics in the run, a summary. It never prints (callbacks do), and nothin
 from __future__ import annotations
 
 import logging
-import math
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from luthier.config import Config
-from luthier.errors import CheckpointError, ConfigError, TrainingError
+from luthier.errors import CheckpointError
 from luthier.runs import Run
 from luthier.trainer import checkpoint as checkpoints
+from luthier.trainer.calendar import Calendar
 from luthier.trainer.callbacks.base import Callback, Progress
 from luthier.trainer.compute import Compute
-from luthier.trainer.evaluation import add_sums, evaluate, looked_ahead
-from luthier.trainer.layerwise import AsTheyCome, moves_early
-from luthier.trainer.memory import is_out_of_memory, peak_memory_bytes
+from luthier.trainer.evaluation import add_sums, evaluate
+from luthier.trainer.goal import Goal
+from luthier.trainer.memory import peak_memory_bytes
 from luthier.trainer.optimizers import make_optimizer
 from luthier.trainer.parallel import Parallel
 from luthier.trainer.schedules import Plateau, make_schedule
+from luthier.trainer.update import Updater
+from luthier.trainer.window import Window
 
 if TYPE_CHECKING:
     from luthier.adapters.base import Adapter
-    from luthier.batches.loader import EvaluationLoader, Loader, Step
+    from luthier.batches.loader import EvaluationLoader, Loader
     from luthier.config.sharding import Sharding
     from luthier.models.score import Scorer
     from luthier.runtime.precision import Precision
     from luthier.stages.base import Stage
-    from luthier.types import Batch
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Window:
-    """What has happened since the last log row; saved with checkpoints, so a resumed run writes the same rows."""
-
-    loss: float = 0.0
-    steps: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    metrics: dict[str, list[float]] = field(default_factory=dict)
 
 
 class Trainer:
@@ -89,23 +77,27 @@ class Trainer:
         self.loader, self.evaluations = loader, evaluations
         self.run, self.callbacks = run, callbacks if parallel.is_main else ()
         self.parallel, self.precision = parallel, precision
-        self.micro_batch_tokens = micro_batch_tokens
         self._save_model, self._identity, self._stop_asked = save_model, dict(identity), stop_asked
-        self.progress = Progress(total_steps=total_steps(config, loader))
-        self.progress.num_epochs = self.progress.total_steps / loader.steps_per_epoch
-        self.optimizer = make_optimizer(model, config, self.progress.total_steps)
-        self._early = self._moved_early() if moves_early(config) else None
-        self.schedule = make_schedule(self.optimizer, config, self.progress.total_steps)
-        self._learning = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self._scaler = torch.amp.GradScaler(parallel.device.type, enabled=precision.grad_scaler)
+        self.calendar = Calendar(config, loader.steps_per_epoch)
+        self.goal = Goal(config)
+        total = self.calendar.total_steps
+        self.progress = Progress(total_steps=total, num_epochs=total / loader.steps_per_epoch)
+        self.optimizer = make_optimizer(model, config, total)
+        self.schedule = make_schedule(self.optimizer, config, total)
+        self.updater = Updater(
+            config,
+            compute=self.compute,
+            optimizer=self.optimizer,
+            loader=loader,
+            parallel=parallel,
+            precision=precision,
+            micro_batch_tokens=micro_batch_tokens,
+            last_good=self._last_good,
+        )
         self._resume_from = resume_from
         self._window = Window()
-        self._evaluations_without_gain = 0
+        self._last: dict[str, float] = {}
         self._elapsed_s = 0.0
-        self._every = {
-            name: _every(getattr(config, f"{name}_steps"), self.progress.total_steps) for name in ("logging", "save")
-        }
-        self._every["eval"] = _every(config.eval_steps or config.logging_steps, self.progress.total_steps)
 
     # ---- the loop -----------------------------------------------------------------------------------------------------
 
@@ -128,19 +120,15 @@ class Trainer:
         try:
             while progress.step < progress.total_steps and state == "finished":
                 self._step(progress.step)
-                epoch_ends = progress.step % self.loader.steps_per_epoch == 0 or progress.step == progress.total_steps
-                if self._due("logging", epoch_ends) or (self.config.logging_first_step and progress.step == 1):
+                if self.calendar.due("logging", progress):
                     self._log(self._window_row())
-                if self.evaluations and self._due("eval", epoch_ends):
+                if self.evaluations and self.calendar.due("eval", progress):
                     self._evaluate_and_log()
-                    if self._out_of_patience():
-                        state, reason = (
-                            "stopped early",
-                            f"{self._metric} has not improved in {self.config.early_stopping_steps} evaluations",
-                        )
+                    if self.goal.given_up:
+                        state, reason = "stopped early", self.goal.given_up
                 if self._wants_stop():
                     state, reason = "stopped", "asked to stop"
-                if self._due("save", epoch_ends) or self._must_save(state):
+                if self.calendar.must_save(progress, stopped=state == "stopped"):
                     self._save()
             if self._window.steps:
                 self._log(self._window_row())
@@ -167,7 +155,7 @@ class Trainer:
             "peak_memory_bytes": peak_memory_bytes(self.parallel.device),
         }
         if progress.best_step is not None:
-            summary |= {"best_step": progress.best_step, f"best_{self._metric}": progress.best_metric}
+            summary |= {"best_step": progress.best_step, f"best_{self.goal.metric}": progress.best_metric}
         self._call("on_train_end", summary)
         return summary
 
@@ -175,9 +163,9 @@ class Trainer:
         """One optimizer step on all ranks, the one after `number` finished ones."""
         began = time.perf_counter()
         step = self.loader.step(number)
-        updates = [self._update(part) for part in step.parts or (step,)]
+        updates = [self.updater.update(part) for part in step.parts or (step,)]
         loss, norm = (sum(update[i] for update in updates) / len(updates) for i in (0, 1))
-        metrics: dict[str, tuple[torch.Tensor | float, torch.Tensor | float]] = dict(step.metrics)
+        metrics = dict(step.metrics)
         for _, _, more in updates:
             add_sums(metrics, more)
         rate = self.schedule.get_last_lr()[0]
@@ -188,111 +176,10 @@ class Trainer:
         progress.tokens_seen += step.tokens
         progress.supervised_tokens_seen += step.supervised
         seconds = time.perf_counter() - began
-        window = self._window
-        window.loss += loss
-        window.steps += 1
-        window.tokens += step.tokens
-        window.seconds += seconds
-        for name, (total, count) in metrics.items():
-            entry = window.metrics.setdefault(name, [0.0, 0.0])
-            entry[0] += total
-            entry[1] += count
+        self._window.add(loss, step.tokens, seconds, metrics)
         self._last = {"grad_norm": norm, "learning_rate": rate}
         shown = {"loss": loss, **self._last, "tokens_per_second": step.tokens / seconds, "step_time_s": seconds}
         self._call("on_step_end", shown)
-
-    def _update(self, step: Step) -> tuple[float, float, dict[str, tuple[float, float]]]:
-        """One move of the weights; returns the mean loss, the norm of the gradient before clipping, and metrics."""
-        loss, metrics = self._gradients(step)
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {step.number + 1}: the training stopped. {self._last_good()}",
-                f"Lower learning_rate (now {self.config.learning_rate:g}), add warmup_ratio, or use bf16 instead of fp16.",
-            )
-        self._scaler.unscale_(self.optimizer)
-        limit = self.config.max_grad_norm if self.config.max_grad_norm else math.inf
-        norm = self._early.take_norm() if self._early else self.parallel.clip(self._learning, limit)
-        if not math.isfinite(norm) and not self._scaler.is_enabled():
-            raise TrainingError(
-                f"the gradient is {norm} at step {step.number + 1}: the training stopped. {self._last_good()}",
-                f"Lower learning_rate (now {self.config.learning_rate:g}) or check the data of this step.",
-            )
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        return loss, norm, metrics
-
-    def _gradients(self, step: Step) -> tuple[float, dict[str, tuple[float, float]]]:
-        """Gradients of the step's mean loss, summed over ranks; out of memory: again with half the tokens at once."""
-        random_state = checkpoints.random_states(self.parallel.device)
-        while True:
-            try:
-                return self._accumulate(step)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error) or self.parallel.world_size > 1:
-                    raise
-                if self._early and self._early.has_moved:
-                    raise TrainingError(
-                        f"out of memory at step {step.number + 1}, after some of its weights had moved. {self._last_good()}",
-                        f"Lower micro_batch_tokens (now {self.micro_batch_tokens}) or cutoff_len, and resume.",
-                    ) from error
-                longest = int(self.loader.store.lengths[step.samples].max())
-                if self.micro_batch_tokens <= longest:
-                    raise TrainingError(
-                        f"out of memory at step {step.number + 1}: one sample of {longest} tokens does not fit.",
-                        f"Lower cutoff_len (now {self.config.cutoff_len}) to {longest // 2}, set gradient_checkpointing: on, "
-                        "or train a quantised base or a smaller model.",
-                    ) from error
-                self.micro_batch_tokens = max(longest, self.micro_batch_tokens // 2)
-            logger.warning(
-                "out of memory: the step is done again with %d tokens at once; nothing is lost", self.micro_batch_tokens
-            )
-            self.optimizer.zero_grad(set_to_none=True)
-            checkpoints.restore_random(random_state, self.parallel.device)
-            if self.parallel.device.type == "cuda":
-                torch.cuda.empty_cache()
-
-    def _accumulate(self, step: Step) -> tuple[float, dict[str, tuple[float, float]]]:
-        parallel = self.parallel
-        units = max(1, step.supervised if self.stage.unit == "token" else len(step.samples))
-        totals: list[torch.Tensor] = []
-        sums: dict[str, tuple[torch.Tensor | float, torch.Tensor | float]] = {}
-        if self.stage.looks_ahead:
-            ahead = parallel.even(self._batches(step), self._spare(step))
-            self.stage.begin_step(looked_ahead(self.compute, ahead, precision=self.precision, parallel=parallel))
-        for (batch, counts), is_last in _with_last(parallel.even(self._batches(step), self._spare(step))):
-            with self.precision.context():
-                total, metrics = self.compute(batch)
-            if self._early and not torch.isfinite(total):  # no weight moves by it: the caller stops
-                return float(total.detach()), {}
-            with self._early.armed(is_last) if self._early else nullcontext():
-                self._scaler.scale(total / units * (parallel.gradient_factor if counts else 0.0)).backward()
-            if counts:
-                totals.append(total.detach())
-                add_sums(sums, metrics)
-        parallel.sum_gradients(self._learning)
-        loss = float(torch.stack(totals).sum()) / units if totals else 0.0
-        return parallel.sum_numbers([loss])[0], parallel.sum_named(sums)
-
-    def _batches(self, step: Step) -> Iterator[Batch]:
-        parallel = self.parallel
-        return self.loader.batches(
-            step, max_tokens=self.micro_batch_tokens, device=parallel.device, rank=parallel.rank, world_size=parallel.world_size
-        )
-
-    def _moved_early(self) -> AsTheyCome:
-        """Raises ConfigError on several devices, whose gradients must be summed first."""
-        if self.parallel.world_size > 1:
-            raise ConfigError(
-                "layerwise updates use a gradient before the other devices' can be added to it.",
-                "Train on one device, or take the layerwise key (or optim: lomo) out.",
-            )
-        if self.config.max_grad_norm:
-            logger.warning(
-                "max_grad_norm (%g) is not applied: weights move before the norm of all gradients is known.",
-                self.config.max_grad_norm,
-            )
-        return AsTheyCome(self.optimizer)
 
     @contextmanager
     def _settled(self) -> Iterator[None]:
@@ -304,10 +191,6 @@ class Trainer:
         if elsewhere:
             self.optimizer.train()
 
-    def _spare(self, step: Step) -> Iterator[Batch]:
-        """A batch of the step for a rank that has no share in it."""
-        return self.loader.batches(step, max_tokens=1, device=self.parallel.device)
-
     # ---- evaluating ---------------------------------------------------------------------------------------------------
 
     def evaluate(self) -> dict[str, float]:
@@ -318,7 +201,7 @@ class Trainer:
                 self.evaluations,
                 parallel=self.parallel,
                 precision=self.precision,
-                max_tokens=self.micro_batch_tokens * 2,  # no gradients are kept
+                max_tokens=self.updater.micro_batch_tokens * 2,  # no gradients are kept
                 with_accuracy=self._all_metrics,
                 on_begin=lambda batches: self._call("on_evaluate_begin", batches),
                 on_batch=lambda done: self._call("on_evaluate_step", done),
@@ -329,46 +212,25 @@ class Trainer:
 
     def _evaluate_and_log(self) -> None:
         metrics = self.evaluate()
-        value = metrics.get(self._metric)
+        value = metrics.get(self.goal.metric)
         if value is not None:
-            better = self.progress.best_metric is None or (value - self.progress.best_metric) * self._sign > 0
-            if better:
-                self.progress.best_metric, self.progress.best_step = value, self.progress.step
-            self._evaluations_without_gain = 0 if better else self._evaluations_without_gain + 1
+            self.goal.judge(value, self.progress)
             if isinstance(self.schedule, Plateau):
-                self.schedule.evaluated(-self._sign * value)
-        self._log(
-            {key: value for key, value in metrics.items() if key != "eval_runtime"} | {"eval_runtime": metrics["eval_runtime"]}
-        )
-
-    @property
-    def _metric(self) -> str:
-        name = self.config.metric_for_best_model or "loss"
-        return name if name.startswith("eval_") else f"eval_{name}"
+                self.schedule.evaluated(-self.goal.sign * value)
+        self._log(metrics)
 
     @property
     def _all_metrics(self) -> bool:
         """The accuracy of single tokens is told to those who ask; stages that judge whole samples tell theirs."""
         return self.config.compute_accuracy or self.stage.unit == "sample"
 
-    @property
-    def _sign(self) -> int:
-        greater = self.config.greater_is_better
-        return 1 if (greater if greater is not None else not self._metric.endswith(("loss", "perplexity"))) else -1
-
-    def _out_of_patience(self) -> bool:
-        patience = self.config.early_stopping_steps
-        return patience is not None and self._evaluations_without_gain >= patience
-
     # ---- logging ------------------------------------------------------------------------------------------------------
 
     def _window_row(self) -> dict[str, Any]:
         window, self._window = self._window, Window()
         row = {"loss": window.loss / window.steps, **self._last}
-        means = {name: total / count for name, (total, count) in window.metrics.items() if count}
-        row |= {
-            name: mean for name, mean in self.stage.finish_metrics(means).items() if name != "accuracy" or self._all_metrics
-        }
+        told = self.stage.finish_metrics(window.means)
+        row |= {name: mean for name, mean in told.items() if name != "accuracy" or self._all_metrics}
         return row | {"tokens_per_second": round(window.tokens / max(window.seconds, 1e-9), 1)}
 
     def _log(self, row: dict[str, Any]) -> None:
@@ -398,20 +260,6 @@ class Trainer:
     def _call(self, hook: str, *args: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, hook)(self.progress, *args)
-
-    def _due(self, what: str, epoch_ends: bool) -> bool:
-        strategy = getattr(self.config, f"{what}_strategy")
-        if strategy == "epoch":
-            return epoch_ends
-        if what == "save" and strategy == "best":
-            return self.progress.best_step == self.progress.step
-        return strategy == "steps" and self.progress.step % self._every[what] == 0
-
-    def _must_save(self, state: str) -> bool:
-        """Before a stop, and whenever the step is the best so far and is to be loaded at the end."""
-        if self.config.save_strategy == "no":
-            return False
-        return state == "stopped" or (self.config.load_best_model_at_end and self.progress.best_step == self.progress.step)
 
     def _wants_stop(self) -> bool:
         return self.parallel.any(self._stop_asked() or (self.parallel.is_main and self.run.stop_requested()))
@@ -451,10 +299,10 @@ class Trainer:
             "identity": self._identity,
             "progress": asdict(self.progress),
             "schedule": self.schedule.state_dict(),
-            "scaler": self._scaler.state_dict(),
+            "scaler": self.updater.scaler.state_dict(),
             "stage": self.stage.state(),
             "window": asdict(self._window),
-            "evaluations_without_gain": self._evaluations_without_gain,
+            "evaluations_without_gain": self.goal.waited,
             "elapsed_s": self._elapsed(),
         }
 
@@ -468,15 +316,9 @@ class Trainer:
         return self.config.finetuning_type in ("full", "freeze")
 
     def _forget_old(self) -> None:
-        limit = self.config.save_total_limit
-        if not limit:
-            return
-        best = self.run.checkpoint(self.progress.best_step) if self.progress.best_step is not None else None
-        keep_best = best if self.config.load_best_model_at_end else None
-        others = [folder for folder in self.run.checkpoints() if folder != keep_best]
-        room = max(1, limit - (keep_best is not None and keep_best.exists() and limit > 1))
-        for folder in others[room:]:
-            shutil.rmtree(folder)
+        best = self.progress.best_step if self.config.load_best_model_at_end else None
+        keep = None if best is None else self.run.checkpoint(best)
+        checkpoints.forget(self.run.checkpoints(), limit=self.config.save_total_limit, keep=keep)
 
     def _restore(self, folder: Path) -> None:
         state, tensors = checkpoints.read(folder)
@@ -485,14 +327,13 @@ class Trainer:
         self.schedule.load_state_dict(state["schedule"])
         for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr()):
             group["lr"] = rate
-        self._scaler.load_state_dict(state["scaler"])
+        self.updater.scaler.load_state_dict(state["scaler"])
         self.stage.restore(state.get("stage", {}))
         for name, value in state["progress"].items():
             setattr(self.progress, name, value)
         self._window = Window(**state["window"])
-        self._evaluations_without_gain = state["evaluations_without_gain"]
+        self.goal.waited = state["evaluations_without_gain"]
         self._elapsed_s = state["elapsed_s"]
-        self._last = {}
         checkpoints.restore_random(tensors.random(self.parallel.rank, self.parallel.world_size), self.parallel.device)
         if self.parallel.is_main:
             self.run.truncate_metrics(self.progress.step)
@@ -509,25 +350,3 @@ class Trainer:
     def _last_good(self) -> str:
         kept = next((folder for folder in self.run.checkpoints() if checkpoints.fault(folder) is None), None)
         return f"The last good checkpoint is {kept}." if kept else "No checkpoint had been saved yet."
-
-
-def total_steps(config: Config, loader: Loader) -> int:
-    """max_steps where given, else num_train_epochs (fractional epochs count) times the steps of an epoch."""
-    if config.max_steps and config.max_steps > 0:
-        return config.max_steps
-    return max(1, math.ceil(config.num_train_epochs * loader.steps_per_epoch))
-
-
-def _with_last(batches: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
-    """Each with whether it is the last one."""
-    batches = iter(batches)
-    held = next(batches, None)
-    while held is not None:
-        following = next(batches, None)
-        yield held, following is None
-        held = following
-
-
-def _every(steps: float, total: int) -> int:
-    """A number of steps; a value below 1 is a share of the training."""
-    return max(1, math.ceil(total * steps)) if 0 < steps < 1 else max(1, int(steps))
