@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -9,14 +10,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from luthier.runtime.processes import find_process
+from luthier.runtime.processes import find_process, kill_family
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
@@ -85,6 +86,9 @@ def board(tmp_path: Path) -> Iterator[Board]:
     made.start()
     yield made
     made.kill()
+    for status in made.folder.rglob("status.json"):  # a run outlives its page, but not the test
+        if process := find_process(json.loads(status.read_text(encoding="utf-8")).get("pid"), None):
+            kill_family(process)
 
 
 @dataclass
@@ -128,9 +132,14 @@ def browser(board: Board) -> Iterator[Browser]:
         chromium.close()
 
 
+def until(true: Callable[[], bool], within_s: float = 60.0) -> bool:
+    """Whether it becomes true within so many seconds."""
+    end = time.monotonic() + within_s
+    while not true() and time.monotonic() < end:
+        time.sleep(0.1)
+    return true()
+
+
 def ended(pid: int, within_s: float = 10.0) -> bool:
     """Whether that process is over within so many seconds, whoever has to collect it."""
-    until = time.monotonic() + within_s
-    while find_process(pid, None) and time.monotonic() < until:
-        time.sleep(0.1)
-    return find_process(pid, None) is None
+    return until(lambda: find_process(pid, None) is None, within_s)

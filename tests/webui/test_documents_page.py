@@ -4,7 +4,6 @@ model that outlive the page. No console error, no request that leaves the machin
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from luthier.documents.project import Project
 from luthier.webui.documentjobs import BUSY, work_of
 from tests.documents.fake_server import FakeServer, Fault
 from tests.documents.test_jobs import book
-from tests.webui.conftest import ended
+from tests.webui.conftest import ended, until
 from tests.webui.make_documents import write_manual, write_pdf
 
 pytestmark = pytest.mark.slow
@@ -215,8 +214,7 @@ def test_a_job_of_a_model_outlives_the_page_and_its_numbers_are_true(browser, bo
         page.locator("[role=progressbar]").wait_for()
         board.kill()  # the job goes on without a page, and without a web process
         before = server.total
-        time.sleep(4)
-        assert server.total > before
+        assert until(lambda: server.total > before)
         board.start()
         page.goto(f"{board.url}/documents?project=documents/book")
         page.locator("[data-test=job] .chip.live").wait_for()
@@ -231,10 +229,8 @@ def test_a_job_of_a_model_outlives_the_page_and_its_numbers_are_true(browser, bo
         wait_job(page, "failed")
         page.click("[data-test=retry]")
         page.locator("[data-test=retry]").wait_for(state="detached")
-        until = time.monotonic() + 120
         with Project.open(folder) as project:
-            while work_of(project)["state"] in BUSY and time.monotonic() < until:
-                time.sleep(0.5)
+            assert until(lambda: work_of(project)["state"] not in BUSY, within_s=120)
             assert work_of(project)["state"] == "finished"
             assert project.store.value("SELECT count(*) FROM unit WHERE state='failed'") == 0
             assert project.store.value("SELECT count(*) FROM unit WHERE stage='ask' AND state='done'") == 60
