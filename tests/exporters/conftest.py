@@ -61,6 +61,23 @@ def _shake(model):
 
 
 @pytest.fixture(scope="session")
+def texts(tmp_path_factory):
+    """A file to calibrate with."""
+    file = tmp_path_factory.mktemp("texts") / "texts.jsonl"
+    file.write_text("\n".join(json.dumps({"text": f"Line {n} tells of {n * 7} things. " * 4}) for n in range(60)))
+    return file
+
+
+@pytest.fixture(scope="session")
+def plain_starter(tmp_path_factory):
+    """The starter as a folder of full weights."""
+    from luthier.config import Config
+    from luthier.workflows.export import export
+
+    return export(Config(model_name_or_path="starter", export_dir=str(tmp_path_factory.mktemp("starter") / "plain")))
+
+
+@pytest.fixture(scope="session")
 def llamacpp(request):
     """ask(file, prompts, texts, new_tokens=16, lora=None, logits=True) -> {"answers", "logits", "words"}, by llama.cpp."""
     python = request.config.getoption("--llamacpp-python") or (sys.executable if find_spec("llama_cpp") else None)

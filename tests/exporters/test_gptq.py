@@ -5,12 +5,11 @@ import json
 import pytest
 import torch
 
-from luthier.config import Config
 from luthier.errors import ConfigError, DataError, ExportError
-from luthier.exporters.gptq import read_gptq
 from luthier.exporters.gptq_pack import from_words, pack, to_words, unpack
 from luthier.exporters.gptq_solve import Rounded, solve
 from luthier.workflows.export import export
+from tests.exporters.quantised import STARTER, config_of, settings_of, starter_kl, unpacked_model
 
 BITS = (2, 3, 4, 8)
 
@@ -103,18 +102,6 @@ def test_gptqmodels_own_layer_computes_with_the_packed_weights(bits):
     torch.testing.assert_close(layer.dequantize_weight().T.float(), rounded.weight, atol=1e-2, rtol=2e-3)
 
 
-@pytest.fixture(scope="module")
-def texts(tmp_path_factory):
-    file = tmp_path_factory.mktemp("texts") / "texts.jsonl"
-    file.write_text("\n".join(json.dumps({"text": f"Line {n} tells of {n * 7} things. " * 4}) for n in range(60)))
-    return file
-
-
-def config_of(folder, target, texts, **keys):
-    words = {"export_quantization_dataset": str(texts), "export_quantization_maxlen": 64, "export_quantization_nsamples": 20}
-    return Config(**{"model_name_or_path": str(folder), "export_dir": str(target), "template": "chatml"} | words | keys)
-
-
 @pytest.mark.parametrize("family", ["qwen2", "gemma3_text", "phi3"])
 def test_a_folder_in_eight_bits_is_the_model_and_in_four_nearly(family_folder, texts, tmp_path, family, caplog):
     from transformers import AutoModelForCausalLM
@@ -127,15 +114,11 @@ def test_a_folder_in_eight_bits_is_the_model_and_in_four_nearly(family_folder, t
     distances = {}
     for bits in (8, 4):
         out = export(config_of(folder, tmp_path / str(bits), texts, export_quantization_bit=bits))
-        settings = json.loads((out / "config.json").read_text())["quantization_config"]
+        settings = settings_of(out)
         assert settings == json.loads((out / "quantize_config.json").read_text())
         assert (settings["bits"], settings["quant_method"], settings["group_size"]) == (bits, "gptq", 32)
-        again = type(model)(model.config)
-        missing, unexpected = again.load_state_dict({k: v.float() for k, v in read_gptq(out).items()}, strict=False)
-        assert not unexpected and set(missing) <= {"lm_head.weight"}
-        again.tie_weights()
         with torch.no_grad():
-            distances[bits] = float((again.eval()(ids).logits.log_softmax(-1) - expected).abs().mean())
+            distances[bits] = float((unpacked_model(out)[0](ids).logits.log_softmax(-1) - expected).abs().mean())
     assert distances[8] < 0.05 and distances[8] < distances[4]
     assert sum(file.stat().st_size for file in (tmp_path / "4").glob("*.safetensors")) < sum(
         file.stat().st_size for file in (tmp_path / "8").glob("*.safetensors")
@@ -145,7 +128,7 @@ def test_a_folder_in_eight_bits_is_the_model_and_in_four_nearly(family_folder, t
 
 def test_what_cannot_be_quantised_is_refused_and_nothing_is_left(family_folder, texts, tmp_path, assets):
     target = tmp_path / "out"
-    with pytest.raises(ExportError, match=r"is 172 x 64; GPTQ packs multiples of 32|multiples of 32"):
+    with pytest.raises(ExportError, match=r"quantised files hold multiples of 32"):
         export(config_of(assets / "models" / "stories260K", target, texts, export_quantization_bit=4))
     short = tmp_path / "short.jsonl"
     short.write_text('{"text": "too little"}\n')
@@ -165,42 +148,16 @@ def test_contradictions(keys, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bits", [4, 3])
-def test_the_starter_changes_less_than_by_rounding(tmp_path, bits, monkeypatch):
+def test_the_starter_changes_less_than_by_rounding(tmp_path, bits, monkeypatch, plain_starter):
     """KL (nats) of the next token from the trained model, on rows that calibrated nothing: less than by plain rounding."""
-    from luthier.exporters import gptq_layers
+    from luthier.exporters import gptq
 
-    demo = "general"
-    plain = gptq_layers.solve
-    words = {"dataset_dir": "data", "export_quantization_maxlen": 128, "export_quantization_nsamples": 60}
-    plain_export = export(Config(model_name_or_path="starter", export_dir=str(tmp_path / "plain")))
-    trained = _held_out_logps(plain_export, demo)
+    plain = gptq.solve
     far = {}
     for name in ("gptq", "nearest"):
         if name == "nearest":
-            monkeypatch.setattr(gptq_layers, "solve", lambda w, h, **k: plain(w, torch.eye(len(h)), **k))
-        out = export(config_of("starter", tmp_path / name, demo, template=None, export_quantization_bit=bits, **words))
-        far[name] = float((trained.exp() * (trained - _held_out_logps(out, demo))).sum(-1).mean())
+            monkeypatch.setattr(gptq, "solve", lambda w, h, **k: plain(w, torch.eye(len(h)), **k))
+        out = export(config_of("starter", tmp_path / name, "general", export_quantization_bit=bits, **STARTER))
+        far[name] = starter_kl(out, plain_starter)
     print(bits, far)
     assert 0 < far["gptq"] < far["nearest"]
-
-
-def _held_out_logps(folder, dataset):
-    """Log-probabilities of the next token after every token of rows that were not calibrated with."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
-    from luthier.templates import find_template
-    from luthier.workflows.calibrate import calibration_rows
-
-    config = AutoConfig.from_pretrained(folder)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        model.load_state_dict({name: tensor.float() for name, tensor in read_gptq(folder).items()}, strict=False)
-        model.tie_weights()
-    else:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    keys = config_of(folder, folder, dataset, template=None, dataset_dir="data", export_quantization_nsamples=100)
-    keys = keys.model_copy(update={"export_quantization_maxlen": 128})
-    rows = calibration_rows(keys, find_template(keys, AutoTokenizer.from_pretrained(folder)), None)
-    with torch.no_grad():
-        return torch.cat([model.eval()(torch.tensor([row])).logits.log_softmax(-1)[0] for row in rows[66:]])

@@ -7,6 +7,8 @@ EXPORTERS = Registry(
     {
         "safetensors": "luthier.exporters.safetensors:Safetensors",
         "gptq": "luthier.exporters.gptq:Gptq",
+        "fp8": "luthier.exporters.eight_bits:Fp8",
+        "int8": "luthier.exporters.eight_bits:Int8",
         "gguf": "luthier.exporters.gguf:Gguf",
         "gguf_lora": "luthier.exporters.gguf_lora:GgufLora",
         "ollama": "luthier.exporters.ollama:Ollama",

@@ -5,6 +5,7 @@ Enters: the config of the export. Leaves: a model card with the front matter tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,8 @@ KINDS = ("train_loss", "eval_", "predict_")
 SPEEDS = ("runtime", "per_second", "samples")
 
 
-def write_card(config: Config, template: Template, folder: Path) -> None:
-    """folder: of the export."""
+def write_card(config: Config, template: Template, folder: Path, proof: Mapping[str, float]) -> None:
+    """folder: of the export.  proof: what was measured when it was loaded again; empty where nobody asked for it."""
     sources = [name for name in [config.model_name_or_path, *(config.adapter_name_or_path or [])] if name]
     front: dict[str, Any] = {"library_name": "gguf" if config.export_format in ("gguf", "ollama") else "transformers"}
     if bases := [name for name in sources if not Path(name).expanduser().exists() and name.count("/") == 1]:
@@ -37,6 +38,11 @@ def write_card(config: Config, template: Template, folder: Path) -> None:
         f"# {Path(config.export_dir or 'model').name}\n",
         f"Made of {' and '.join(f'`{Path(name).name}`' for name in sources)} with Luthier; chat template `{template.name}`.\n",
     ]
+    if proof:
+        parts.append(
+            f"Loaded again and compared with the trained model: KL divergence of the next token {proof['kl_divergence']:.2g} "
+            f"nats, {100 * proof['same_likeliest_token']:.1f} % of the likeliest tokens the same.\n"
+        )
     for name in sources:
         parts += _training(Path(name).expanduser())
     (folder / "README.md").write_text("\n".join(parts), encoding="utf-8")

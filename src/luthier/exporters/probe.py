@@ -38,19 +38,21 @@ def ask(model: nn.Module, prompts: Sequence[Sequence[int]]) -> Probe:
 
 
 def compare(expected: Probe, found: Probe, tolerance: float | None, folder: Path) -> Mapping[str, float]:
-    """The largest difference of logits and of log-probabilities, and how often the likeliest token is the same.
+    """The largest difference of logits and of log-probabilities, how often the likeliest token is the same, and the mean KL.
 
     Raises ExportError where a log-probability differs by more than tolerance (None: anything goes) relative to 1 + its size.
     """
     logit = max(float((a - b).abs().max()) for a, b in zip(expected.logits, found.logits, strict=True))
-    worst, same, count = 0.0, 0, 0
+    worst, nats, same, count = 0.0, 0.0, 0, 0
     for a, b in zip(expected.logits, found.logits, strict=True):
         p, q = a.log_softmax(-1), b.log_softmax(-1)
         likely = p > p.amax(-1, keepdim=True) - 10  # what is e^10 times less likely than the best is noise
         worst = max(worst, float(((p - q).abs() / (1 + p.abs()))[likely].max()))
+        nats += float((p.exp() * (p - q)).sum())
         same += int((a.argmax(-1) == b.argmax(-1)).sum())
         count += len(a)
-    report = {"max_logit_difference": logit, "max_relative_logp_difference": worst, "same_likeliest_token": same / count}
+    report = {"max_logit_difference": logit, "max_relative_logp_difference": worst}
+    report |= {"same_likeliest_token": same / count, "kl_divergence": max(0.0, nats / count)}
     if tolerance is not None and not worst <= tolerance:
         raise ExportError(
             f"{folder}: the exported model differs from the trained one: a log-probability by {worst:.4g} relative, "

@@ -15,7 +15,6 @@ import yaml
 
 from luthier.config.docs import Doc, read_docs
 from luthier.config.later import is_built
-from luthier.exporters import EXPORTERS
 
 PSEUDO = ("compute_type",)
 """Fields that stand for several keys."""
@@ -83,5 +82,4 @@ def fold_is_relevant(page: str, name: str, settings: Mapping[str, Any]) -> bool:
 
 def choices_of(doc: Doc) -> Sequence[Any]:
     """The values of a key that work today."""
-    values = list(EXPORTERS) if doc.key == "export_format" else doc.choices
-    return [value for value in values if is_built(doc.key, value)]
+    return [value for value in doc.choices if is_built(doc.key, value)]

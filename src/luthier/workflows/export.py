@@ -68,17 +68,19 @@ def export(config: Config) -> Path:
     try:
         with disk_errors(target, sum(p.numel() for p in model.parameters()) * dtype.itemsize):
             exporter.write(model, tokenizer, template, draft)
-            _write_record(config, template, draft)
-            write_card(config, template, draft)
         del model
-        if config.export_verify == "on":
-            found = exporter.verify(expected, draft)
+        found = exporter.verify(expected, draft) if config.export_verify == "on" else {}
+        if found:
             logger.info(
-                "loaded again and compared: logits differ by %.2g at the most, %.1f %% of the likeliest tokens are the same",
+                "loaded again and compared: logits differ by %.2g at the most, %.1f %% of the likeliest tokens are the same, "
+                "KL divergence %.2g nats",
                 found["max_logit_difference"],
                 100 * found["same_likeliest_token"],
+                found["kl_divergence"],
             )
+        with disk_errors(target, 0):
             _write_record(config, template, draft, found)
+            write_card(config, template, draft, found)
         draft.chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
@@ -146,8 +148,8 @@ def _merging_dtype(shapes: PreTrainedModel, device: Device, wanted: torch.dtype)
     return torch_dtype("float32") if needed < memory(device)[0] / 2 else wanted
 
 
-def _write_record(config: Config, template: Template, folder: Path, proof: Mapping[str, float] | None = None) -> None:
-    """proof: what was measured when the export was loaded again; None before that, or where nobody asked for it."""
+def _write_record(config: Config, template: Template, folder: Path, proof: Mapping[str, float]) -> None:
+    """proof: what was measured when the export was loaded again; empty where nobody asked for it."""
     exported = {"base_model": config.model_name_or_path, "adapters": config.adapter_name_or_path or []}
     record = {"template": dict(template.describe()), "exported": exported | ({"proof": dict(proof)} if proof else {})}
     (folder / RECORD).write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -13,6 +13,6 @@ EXPORT = (
         "quantised export is GPTQ",
         ("export_quantization_bit", "export_format"),
         lambda c: c.export_quantization_bit is not None and c.export_format not in ("safetensors", "gptq"),
-        "export_quantization_bit is for export_format gptq; a GGUF has its bits by export_gguf_type.",
+        "export_quantization_bit is for export_format gptq; fp8 and int8 say their bits, a GGUF has them by export_gguf_type.",
     ),
 )

@@ -106,6 +106,8 @@ def _proof(page: Page, folder: Path) -> str:
         ("export.logits", f"{proof['max_logit_difference']:.2g}"),
         ("export.logps", f"{proof['max_relative_logp_difference']:.2g}"),
     ]
+    if "kl_divergence" in proof:  # exports of earlier versions carry none
+        tiles.append(("export.kl", f"{proof['kl_divergence']:.2g}"))
     cells = "".join(f'<div class="tile"><span>{escape(t(key))}</span><b>{text}</b></div>' for key, text in tiles)
     return (
         f'<div class="col-8"><div class="tiles">{cells}</div><p class="small muted">{escape(t("export.proof.hint"))}</p></div>'
