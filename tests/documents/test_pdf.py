@@ -5,7 +5,8 @@ import io
 import pytest
 
 from luthier.documents.readers.pdf import join_pages, read_pdf
-from luthier.documents.readers.pdf_repair import Bookmark, repair_pages
+from luthier.documents.readers.pdf_repair import repair_pages
+from luthier.documents.readers.pdf_sizes import Bookmark
 from luthier.errors import DataError
 
 from .pdf_files import locked_pdf, text_pdf

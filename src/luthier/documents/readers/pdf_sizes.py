@@ -1,7 +1,7 @@
 """Headings of a PDF without bookmarks, by the size of their letters.
 
 Enters: pages of liteparse. Leaves: a Bookmark for each line that is set larger than the text, its level by the rank of its
-size. What has a number in front gets its level from that (pdf_repair.py); this is for titles without one.
+size. What has a number in front gets its level from that (pdf_numbers.py); this is for titles without one.
 """
 
 from __future__ import annotations
