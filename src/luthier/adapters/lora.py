@@ -185,8 +185,16 @@ def _use_lean_layers(settings: LoraConfig, model: PreTrainedModel) -> None:
 
     from luthier.adapters.lora_layer import LoraLinear
 
-    if settings.peft_type == "LORA" and not getattr(model, "is_quantized", False):
+    if settings.peft_type != "LORA":
+        return
+    if not getattr(model, "is_quantized", False):
         settings._register_custom_module({nn.Linear: LoraLinear})  # peft's hook for layers of one's own
+    elif getattr(model, "is_loaded_in_4bit", False):
+        from bitsandbytes.nn import Linear4bit
+
+        from luthier.adapters.lora_4bit import Lora4bit
+
+        settings._register_custom_module({Linear4bit: Lora4bit})
 
 
 def _set_dtype(net: PeftModel, bfloat16: bool) -> None:

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from luthier.errors import ConfigError, LuthierError
+from luthier.runtime.allocator import start_again
 
 VERBS = {
     "quickstart": ("luthier.cli.quickstart:command", "fine-tune the bundled starter model and talk to it, in minutes"),
@@ -37,6 +38,7 @@ VERBS = {
     "version": ("luthier.cli.version:command", "the version of Luthier"),
 }
 ALIASES = {"api": "serve", "--version": "version"}
+TRAINING = {"quickstart", "train"}
 LEVELS = {"-q": "WARNING", "--quiet": "WARNING", "-v": "DEBUG", "--verbose": "DEBUG"}
 
 USAGE = """Luthier fine-tunes language models.
@@ -52,9 +54,12 @@ A first try:    luthier quickstart
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb. Returns the exit code; the installed `luthier` command passes it on to the shell."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        argv = sys.argv[1:]
+        if TRAINING & set(argv):
+            start_again()
     try:
-        return _run(argv)
+        return _run(list(argv))
     except LuthierError as error:
         kind = next(parent for parent in type(error).__mro__ if parent.__module__ == "luthier.errors")
         print(f"{kind.__name__}: {error}", file=sys.stderr)
