@@ -54,7 +54,7 @@ def write_demos(data: Path, lessons: Path, general_50: Path) -> None:
     write_json(data / "general.json", general)
     write_json(data / "preference_demo.json", preference_rows(general))
     write_json(data / "rated_demo.json", rated_rows(general))
-    write_json(data / "sums_demo.json", sum_rows(SEED, DEMO_ROWS // 2))
+    write_json(data / "sums_demo.json", sum_rows(SEED))
     write_json(data / "alpaca_en_demo.json", alpaca_rows(corpus, "en", DEMO_ROWS))
     write_json(data / "alpaca_zh_demo.json", alpaca_rows(corpus, "zh", DEMO_ROWS))
     write_json(data / "multiturn_demo.json", multiturn_rows(corpus, 150))

@@ -11,7 +11,8 @@ from typing import Any
 
 Row = dict[str, Any]
 PAIRS = 120
-HIGHEST = 20
+SUM_QUESTIONS = ("Give me the sum of {a} and {b}.", "{a}和{b}的和是多少？")
+"""Wordings that the starter was never taught: it knows these sums, and has to find out that they are asked for."""
 
 
 def preference_rows(rows: Sequence[Row]) -> list[Row]:
@@ -34,11 +35,16 @@ def rated_rows(rows: Sequence[Row]) -> list[Row]:
     return out
 
 
-def sum_rows(seed: int, count: int) -> list[Row]:
-    """Sums of two numbers, each once; the output is the number alone, which a reward can look for."""
-    draw = random.Random(seed)
-    every = [(a, b) for a in range(HIGHEST + 1) for b in range(HIGHEST + 1)]
-    return [{"instruction": f"What is {a} + {b}?", "output": str(a + b)} for a, b in draw.sample(every, count)]
+def sum_rows(seed: int) -> list[Row]:
+    """Every sum of two digits in every wording, shuffled; the output is the number alone, which a reward can look for."""
+    rows = [
+        {"instruction": question.format(a=a, b=b), "output": str(a + b)}
+        for a in range(10)
+        for b in range(10)
+        for question in SUM_QUESTIONS
+    ]
+    random.Random(seed).shuffle(rows)
+    return rows
 
 
 def _plain(rows: Sequence[Row]) -> list[Row]:

@@ -50,7 +50,9 @@ PREFERENCE = (
     Rule(
         "reward adapters need lora",
         ("reward_model_type", "finetuning_type"),
-        lambda c: c.stage == "ppo" and c.reward_model_type == "lora" and c.finetuning_type != "lora",
+        lambda c: (
+            c.stage == "ppo" and c.reward_model is not None and c.reward_model_type == "lora" and c.finetuning_type != "lora"
+        ),
         "reward_model_type: lora needs finetuning_type: lora; use full or api.",
     ),
 )
