@@ -91,7 +91,6 @@ BROKEN = {
     "a stream is not asked before": {"stage": "dpo", "precompute_ref_log_probs": True, "streaming": True, "max_steps": 1},
     "a teacher speaks of all tokens": {"stage": "kd", "teacher_model": "m", "precompute_ref_log_probs": True},
     "GRPO has a reward": {"stage": "grpo"},
-    "rewards are not evaluated": {"stage": "grpo", "reward_funcs": "format", "val_size": 5},
     "prompts are read as a whole": {"stage": "grpo", "reward_funcs": "format", "streaming": True, "max_steps": 1},
     "one weight a reward": {"stage": "grpo", "reward_funcs": "format", "reward_weights": "1,2"},
     "one loss of tokens": {"use_dft_loss": True, "use_eaft_loss": True},

@@ -17,7 +17,9 @@ def test_the_starter_learns_by_reward(stage, tmp_path):
     command = [sys.executable, "-m", "luthier", "train", f"examples/train_{stage}.yaml", f"output_dir={tmp_path}"]
     done = run(command, timeout_s=540, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
-    curve = [row["reward"] for row in numbers(tmp_path) if "reward" in row]
+    rows = numbers(tmp_path)
+    curve = [row["reward"] for row in rows if "reward" in row]
     assert len(curve) == 40
     assert np.mean(curve[:10]) < 0.3
     assert np.mean(curve[-10:]) > 0.8
+    assert [row["eval_reward"] for row in rows if "eval_reward" in row][-1] > 0.8

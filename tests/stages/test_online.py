@@ -1,5 +1,7 @@
 """GRPO and PPO as trainings: the reward of a tiny model rises, resuming changes no bit, and PPO's formulas by hand."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -22,8 +24,9 @@ from luthier.trainer.checkpoint import newest
 from luthier.trainer.loop import Trainer
 from luthier.trainer.parallel import Parallel
 from luthier.types import Conversation, Encoded, Message, Prompt
-from luthier.workflows import online
 from luthier.workflows.equip import make_adapter, set_reference
+from luthier.workflows.online import PLAYERS
+from luthier.workflows.respond import Questions, Respondent
 
 WORDS = ("one", "two", "three", "four", "five", "six")
 PROMPTS = [Prompt(conversation=Conversation(messages=(Message(role="user", content=word),))) for word in WORDS * 6]
@@ -38,7 +41,6 @@ def small_numbers(prompts, answers, rollouts):
 
 
 def make_trainer(folder, stage, monkeypatch, *, micro_batch_tokens=4096, layout="auto", **keys):
-    monkeypatch.setattr(online, "read_samples", lambda *_, **__: PROMPTS)
     defaults = {
         "finetuning_type": "full",
         "learning_rate": 3e-2,
@@ -66,15 +68,14 @@ def make_trainer(folder, stage, monkeypatch, *, micro_batch_tokens=4096, layout=
     set_reference(config, part, scorer, adapter, net, device=CPU, precision=FLOAT32)
     run = Run.create(config)
     run.start()
-    player = online.PLAYERS[stage](
+    respond = Respondent(config, net=net, tokenizer=tokenizer, template=template, rewards=small_numbers, precision=FLOAT32)
+    player = PLAYERS[stage](
         config,
         stage=part,
-        data=store,
-        rewards=small_numbers,
+        questions=Questions(store, PROMPTS),
+        respond=respond,
         scorer=scorer,
         net=net,
-        tokenizer=tokenizer,
-        template=template,
         precision=FLOAT32,
         parallel=Parallel(CPU),
         keep=run.append_sample,
@@ -88,7 +89,7 @@ def make_trainer(folder, stage, monkeypatch, *, micro_batch_tokens=4096, layout=
         loader=RolloutLoader(
             Loader(store, samples_per_step=config.per_device_train_batch_size, seed=config.seed), player, config.max_new_tokens
         ),
-        evaluations={},
+        evaluations={"eval": respond.examination(Questions(store.subset(np.arange(6)), PROMPTS))},
         run=run,
         callbacks=(),
         parallel=Parallel(CPU),
@@ -114,6 +115,32 @@ def test_the_reward_rises(tmp_path, monkeypatch, stage, keys):
     curve = rows(trainer, "rewards/small")
     assert np.mean(curve[:2]) < 0.3
     assert np.mean(curve[-3:]) > 0.8
+
+
+def test_held_out_prompts_are_answered_greedily(tmp_path, monkeypatch):
+    """The evaluation's reward is that of transformers' own greedy answers; the checkpoint with the highest is the best."""
+    keys = {"eval_strategy": "steps", "eval_steps": 5, "save_strategy": "steps", "save_steps": 5, "max_steps": 20}
+    trainer = make_trainer(tmp_path / "run", "grpo", monkeypatch, load_best_model_at_end=True, val_size=6, **keys)
+    trainer.fit()
+    rewards = rows(trainer, "eval_reward")
+    assert len(rewards) == 4 and max(rewards) > rewards[0]
+    best = trainer.progress.best_step
+    assert trainer.progress.best_metric == max(rewards) and best == 5 * (1 + int(np.argmax(rewards)))
+    store = trainer.evaluations["eval"].store
+    stops = list(find_template(trainer.config, load_tokenizer(trainer.config)).stop_token_ids)
+    plain = copy.deepcopy(trainer.model).eval()
+    plain.set_attn_implementation("eager")
+    answers = []
+    for number in range(6):
+        prompt = torch.tensor([store.segments(number)[0].input_ids.tolist()])
+        settings = {"do_sample": False, "max_new_tokens": 6, "eos_token_id": stops, "pad_token_id": 0}
+        whole = plain.generate(prompt, attention_mask=torch.ones_like(prompt), **settings)
+        answers.append(whole[0, prompt.shape[1] :].numpy())
+    scores, lengths = [20 * np.mean(answer < RIGHT) for answer in answers], [len(answer) for answer in answers]
+    found = trainer.evaluate()
+    assert found["eval_reward"] == pytest.approx(np.mean(scores)) == max(rewards)
+    assert found["eval_completions/mean_length"] == np.mean(lengths)
+    assert found["eval_rewards/small"] == pytest.approx(np.mean(scores) / 20)
 
 
 class KillAt(Callback):

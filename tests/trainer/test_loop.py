@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from luthier.errors import TrainingError
+from luthier.errors import ConfigError, TrainingError
 from luthier.trainer.callbacks.base import Callback
 from tests.trainer.bench_of import losses, make_trainer, weights
 
@@ -80,6 +80,12 @@ def test_evaluation_best_checkpoint_and_early_stopping(tmp_path):
     assert summary["state"] == "stopped early" and "eval_loss has not improved in 2 evaluations" in summary["reason"]
     assert summary["best_step"] == best["step"] and len(rows) < 60
     assert trainer.evaluate()["eval_loss"] == pytest.approx(best["eval_loss"], abs=1e-6)
+
+
+def test_a_metric_that_no_evaluation_gives_is_named(tmp_path):
+    trainer = make_trainer(tmp_path / "run", eval_strategy="steps", eval_steps=1, metric_for_best_model="accuracy")
+    with pytest.raises(ConfigError, match=r"no eval_accuracy\.\n  It gives: eval_loss"):
+        trainer.fit()
 
 
 def test_save_total_limit_keeps_the_newest_and_the_best(tmp_path):

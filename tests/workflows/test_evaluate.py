@@ -10,6 +10,7 @@ from luthier.config import load_config
 from luthier.errors import ConfigError
 from luthier.runs import Run
 from luthier.workflows.evaluate import evaluate
+from luthier.workflows.train import train
 
 
 @pytest.fixture
@@ -146,3 +147,32 @@ def test_evaluate_and_predict_in_one_command(keys, capsys, tmp_path):
     figures = json.loads(capsys.readouterr().out)
     assert {"eval_loss", "predict_rouge-1"} <= figures.keys()
     assert json.loads((tmp_path / "run" / "all_results.json").read_text()) == figures
+
+
+@pytest.mark.parametrize("stage", ["grpo", "ppo"])
+def test_the_reward_of_answers_is_that_of_the_training(tmp_path, stage):
+    """`eval` alone finds what the training found at its end, for the same held-out prompts."""
+    sums = [{"instruction": f"What is {a} + {a}?", "output": str(2 * a)} for a in range(8)]
+    (tmp_path / "sums.json").write_text(json.dumps(sums))
+    shared = {
+        "stage": stage,
+        "model_name_or_path": "starter",
+        "dataset": str(tmp_path / "sums.json"),
+        "val_size": 5,
+        "reward_funcs": "exact_answer,length",
+        "reward_weights": "1,0.5",
+        "max_new_tokens": 12,
+        "do_eval": True,
+    }
+    learning = {"do_train": True, "max_steps": 1, "num_generations": 2, "eval_strategy": "epoch", "save_strategy": "no"}
+    run = train(load_config(shared | learning | {"output_dir": str(tmp_path / "run"), "learning_rate": 1e-3}))
+    trained = json.loads((run.folder / "eval_results.json").read_text())
+    found = evaluate(load_config(shared | {"adapter_name_or_path": str(run.folder), "output_dir": str(tmp_path / "eval")}))
+    assert found["eval_samples"] == 5
+    assert found["eval_reward"] == found["eval_rewards/exact_answer"] + found["eval_rewards/length"] > 0.5
+    same = [
+        name for name in trained if name.startswith("eval_rewards") or name in ("eval_reward", "eval_completions/mean_length")
+    ]
+    assert len(same) == 4 and all(found[name] == trained[name] for name in same)
+    (row,) = [row for row in run.read_metrics() if "eval_reward" in row]
+    assert row["eval_reward"] == trained["eval_reward"] and "eval_loss" not in row

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from luthier.errors import TrainingError
-from luthier.workflows.online import Answer
+from luthier.workflows.respond import Answer
 from luthier.workflows.rewarding import RewardServer
 
 ANSWERS = [

@@ -7,15 +7,22 @@ The plan of step k is a pure function of (data, seed, k), so resuming needs noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from luthier.batches.collate import collate
 from luthier.batches.views import Tokens
 from luthier.types import Batch
+
+Sums = Mapping[str, tuple[Tensor | float, Tensor | float]]
+"""name -> (sum, count)"""
+
+Score = Callable[[Batch], tuple[Tensor, Sums]]
+"""A micro-batch -> (its summed loss, metrics)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,3 +135,9 @@ class EvaluationLoader:
 
     def batch(self, group: np.ndarray, device: torch.device | str = "cpu") -> Batch:
         return collate(self.store, group, device)
+
+    def sums(self, group: np.ndarray, compute: Score, unit: str, device: torch.device | str = "cpu") -> Sums:
+        """The loss of a group and its metrics. unit: what the loss is a mean over, "token" (supervised ones) or "sample"."""
+        loss, metrics = compute(self.batch(group, device))
+        count = int(self.store.supervised[group].sum()) if unit == "token" else len(group)
+        return {"loss": (loss, count), **metrics}

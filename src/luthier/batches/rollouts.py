@@ -14,9 +14,12 @@ import numpy as np
 import torch
 
 from luthier.batches.collate import collate
-from luthier.batches.loader import Loader, Step, micro_batches, shares
+from luthier.batches.loader import EvaluationLoader, Loader, Score, Step, Sums, micro_batches, shares
 from luthier.batches.views import Tokens
 from luthier.types import Batch, Encoded, Segment
+
+ASKED_AT_ONCE = 32
+"""Held-out prompts that are answered before progress is told."""
 
 
 class Rollouts(Tokens):
@@ -93,6 +96,22 @@ class RolloutLoader:
         assert isinstance(self.store, Rollouts)
         mine = shares(self.store.lengths, step.samples, world_size)[rank]
         yield from self.store.batches(mine, max_tokens, device)
+
+
+class AnswerLoader(EvaluationLoader):
+    """Held-out prompts, answered anew at every evaluation. judge: numbers of prompts -> name -> (sum, count)."""
+
+    def __init__(self, prompts: Tokens, judge: Callable[[np.ndarray], Sums]):
+        super().__init__(prompts)
+        self._judge = judge
+
+    def groups(self, max_tokens: int) -> list[np.ndarray]:
+        """max_tokens does not matter: the engine knows what the memory holds."""
+        order = np.argsort(-self.store.lengths, kind="stable")
+        return np.array_split(order, -(-len(order) // ASKED_AT_ONCE))
+
+    def sums(self, group: np.ndarray, compute: Score, unit: str, device: torch.device | str = "cpu") -> Sums:
+        return self._judge(group)
 
 
 class _Expected(Tokens):

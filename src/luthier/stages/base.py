@@ -18,6 +18,7 @@ class Stage(Protocol):
     """One stage (pt, sft, dpo ...), made from the config: STAGES[name](config).
 
     sample: the sample class that the stage learns from.
+    goal: the number of an evaluation that says which model is better: "loss", or "reward" of answers to held-out prompts.
     unit: what one optimizer step averages over: "token" (supervised tokens) or "sample".
     needs_reference: the loss compares with scorer.reference, a model that does not learn; dropout is off then.
     needs_head: the loss reads scorer.head, one number a token made of the last hidden states.
@@ -27,6 +28,7 @@ class Stage(Protocol):
     name: str
     sample: type[Sample]
     unit: str
+    goal: str
     needs_reference: bool
     needs_head: bool
     looks_ahead: bool
@@ -66,6 +68,7 @@ class Stage(Protocol):
 class StageDefaults:
     """What most stages are: the loss of a micro-batch depends on nothing outside it."""
 
+    goal = "loss"
     needs_reference = False
     needs_head = False
     looks_ahead = False

@@ -33,6 +33,7 @@ class GroupRelative(StageDefaults):
 
     name = "grpo"
     sample = Prompt
+    goal = "reward"
 
     def __init__(self, config: Config):
         self._config = config

@@ -33,6 +33,7 @@ class ProximalPolicy(StageDefaults):
 
     name = "ppo"
     sample = Prompt
+    goal = "reward"
     unit = "token"
     needs_reference = True
     needs_head = True

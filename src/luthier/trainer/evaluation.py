@@ -1,7 +1,7 @@
-"""The mean loss of a model over evaluation sets, during a training and without one.
+"""The mean loss of a model over evaluation sets, or the mean reward of its answers, during a training and without one.
 
-Enters: a stage, a Scorer, evaluation loaders by name. Leaves: eval_loss (eval_<name>_loss and their mean where there are
-several sets), and the stage's own metrics. Never: computes gradients, leaves the scorer in evaluation mode, prints.
+Enters: a stage, a Scorer, evaluation loaders by name. Leaves: eval_loss or eval_reward (eval_<name>_loss and their mean where
+there are several sets), and the stage's own metrics. Never: computes gradients, leaves the scorer in evaluation mode, prints.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def evaluate(
     with_accuracy: the stage's own metrics too.
     """
     stage, scorer = compute.stage, compute.scorer
+    told = with_accuracy or stage.goal == "reward"
     was_training = scorer.training
     scorer.eval()
     groups = {name: loader.groups(max_tokens) for name, loader in evaluations.items()}
@@ -53,24 +54,24 @@ def evaluate(
     began, done, before, metrics = time.perf_counter(), 0, 0, {}
     for name, loader in evaluations.items():
         prefix = "eval" if len(evaluations) == 1 else f"eval_{name}"
-        sums: Sums = {"loss": [0.0, 0.0]}
+        sums: Sums = {stage.goal: [0.0, 0.0]}
         mine = groups[name][parallel.rank :: parallel.world_size]
         if stage.looks_ahead:
             ahead = ((loader.batch(group, parallel.device), counts) for group, counts in parallel.even(mine, groups[name][:1]))
             stage.begin_step(looked_ahead(compute, ahead, precision=precision, parallel=parallel))
         for group, counts in parallel.even(mine, groups[name][:1]):
-            _add(sums if counts else {"loss": [0.0, 0.0]}, compute, loader, group, parallel, precision)
+            _add(sums if counts else {}, compute, loader, group, parallel, precision)
             done += parallel.world_size
             on_batch(min(done, before + len(groups[name])))
         done = before = before + len(groups[name])
         on_batch(done)
         means = {key: total / max(1.0, count) for key, (total, count) in parallel.sum_named(sums).items()}
         for key, mean in stage.finish_metrics(means).items():
-            if key == "loss" or with_accuracy:
+            if key == stage.goal or told:
                 metrics[f"{prefix}_{key}"] = mean
     if len(evaluations) > 1:
-        losses = [metrics[f"eval_{name}_loss"] for name in evaluations]
-        metrics["eval_loss"] = sum(losses) / len(losses)
+        each = [metrics[f"eval_{name}_{stage.goal}"] for name in evaluations]
+        metrics[f"eval_{stage.goal}"] = sum(each) / len(each)
     if stage.name == "pt":
         metrics["eval_perplexity"] = perplexity(metrics["eval_loss"])
     metrics["eval_runtime"] = round(time.perf_counter() - began, 3)
@@ -111,15 +112,14 @@ def _add(
 ) -> None:
     try:
         with precision.context():
-            loss, metrics = compute(loader.batch(group, parallel.device))
+            found = loader.sums(group, compute, compute.stage.unit, parallel.device)
     except (torch.OutOfMemoryError, RuntimeError) as error:
         if not is_out_of_memory(error) or len(group) == 1 or parallel.is_sharded:
             raise
         for half in np.array_split(group, 2):
             _add(sums, compute, loader, half, parallel, precision)
         return
-    count = int(loader.store.supervised[group].sum()) if compute.stage.unit == "token" else len(group)
-    for key, (total, number) in {"loss": (loss, count), **metrics}.items():
+    for key, (total, number) in found.items():
         entry = sums.setdefault(key, [0.0, 0.0])
         entry[0] += float(total)
         entry[1] += float(number)

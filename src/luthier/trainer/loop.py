@@ -79,7 +79,7 @@ class Trainer:
         self.parallel, self.precision = parallel, precision
         self._save_model, self._identity, self._stop_asked = save_model, dict(identity), stop_asked
         self.calendar = Calendar(config, loader.steps_per_epoch)
-        self.goal = Goal(config)
+        self.goal = Goal(config, stage.goal)
         total = self.calendar.total_steps
         self.progress = Progress(total_steps=total, num_epochs=total / loader.steps_per_epoch)
         self.optimizer = make_optimizer(model, config, total)
@@ -212,11 +212,10 @@ class Trainer:
 
     def _evaluate_and_log(self) -> None:
         metrics = self.evaluate()
-        value = metrics.get(self.goal.metric)
-        if value is not None:
-            self.goal.judge(value, self.progress)
-            if isinstance(self.schedule, Plateau):
-                self.schedule.evaluated(-self.goal.sign * value)
+        value = self.goal.read(metrics)
+        self.goal.judge(value, self.progress)
+        if isinstance(self.schedule, Plateau):
+            self.schedule.evaluated(-self.goal.sign * value)
         self._log(metrics)
 
     @property

@@ -1,4 +1,4 @@
-"""The loss and perplexity of a model on held-out data, without training it.
+"""The loss and perplexity of a model on held-out data, or the reward of its answers to it, without training it.
 
 eval_dataset or val_size -> samples -> ids + labels -> stage loss -> eval_results.json, all_results.json
 """
@@ -31,6 +31,8 @@ from luthier.workflows.answering import load_words, settle
 from luthier.workflows.encode import encode_dataset
 from luthier.workflows.equip import make_adapter, set_reference
 from luthier.workflows.folders import output_folder
+from luthier.workflows.respond import Respondent
+from luthier.workflows.rewarding import Rewards, load_reward_model
 from luthier.workflows.train import datasets, evaluation_sets
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ def _evaluate(config: Config, run: Run, device: Device, parallel: Parallel) -> d
 
     if not parallel.is_main:
         parallel.barrier()  # rank 0 fills the token cache, the others read it
+    rewards = Rewards(config)  # what is missing is said before anything is loaded
     stores = held_out(config, encode)
     if parallel.is_main:
         parallel.barrier()
@@ -81,7 +84,13 @@ def _evaluate(config: Config, run: Run, device: Device, parallel: Parallel) -> d
     if config.adapter_name_or_path or stage.needs_head:
         net = adapter.attach(net, trainable=False)
     scorer = Scorer(net)
-    set_reference(config, stage, scorer, adapter, net, device=device.torch, precision=precision)
+    loaders = {name: EvaluationLoader(store) for name, store in stores.items()}
+    if stage.goal == "reward":
+        rewards.model = load_reward_model(config, tokenizer.decode, device=device.torch, precision=precision)
+        respond = Respondent(config, net=net, tokenizer=tokenizer, template=template, rewards=rewards, precision=precision)
+        loaders = respond.examine(stores)
+    else:
+        set_reference(config, stage, scorer, adapter, net, device=device.torch, precision=precision)
     if parallel.is_main:
         run.start()
     samples = sum(map(len, stores.values()))
@@ -91,7 +100,7 @@ def _evaluate(config: Config, run: Run, device: Device, parallel: Parallel) -> d
         opened: list[Any] = []
         metrics: dict[str, Any] = evaluation.evaluate(
             Compute(stage, scorer),
-            {name: EvaluationLoader(store) for name, store in stores.items()},
+            loaders,
             parallel=parallel,
             precision=precision,
             max_tokens=budget,
@@ -100,7 +109,7 @@ def _evaluate(config: Config, run: Run, device: Device, parallel: Parallel) -> d
             on_batch=lambda done: opened[0].update(done),
         )
         opened[0].close()
-    if stage.unit == "token":
+    if stage.unit == "token" and stage.goal == "loss":
         metrics["eval_perplexity"] = evaluation.perplexity(metrics["eval_loss"])
     metrics["eval_samples"] = samples
     metrics["eval_samples_per_second"] = round(samples / max(metrics["eval_runtime"], 1e-9), 3)

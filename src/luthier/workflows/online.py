@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,42 +16,25 @@ import torch
 
 from luthier.batches.rollouts import Rollouts, Round
 from luthier.config import Config
-from luthier.datasets import read_samples
 from luthier.engines.base import Sampling
-from luthier.engines.hf import HFEngine
 from luthier.models.dropout import disable_dropout
 from luthier.stages.grpo import group_advantages
 from luthier.stages.ppo import estimate_advantages, token_rewards, whitened
-from luthier.stages.sft import segment_of
-from luthier.types import Encoded, Prompt, Turn
+from luthier.workflows.respond import Answer, Questions, Respondent, rollouts_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from transformers import PreTrainedTokenizerBase
 
-    from luthier.batches.views import Tokens
     from luthier.models.score import Scorer
     from luthier.runtime.precision import Precision
     from luthier.stages.base import Stage
-    from luthier.templates.base import Template
     from luthier.trainer.parallel import Parallel
     from luthier.types import Batch
-    from luthier.workflows.rewarding import Rewards
 
 logger = logging.getLogger(__name__)
 
 SHOWN = 300
 """Characters of an answer that is shown as the training goes on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """tokens: with its end-of-turn, where it ended by itself.  text: as a reader sees it, special tokens kept."""
-
-    prompt: tuple[int, ...]
-    tokens: tuple[int, ...]
-    text: str
-    finished: bool
 
 
 class Player:
@@ -65,46 +47,35 @@ class Player:
         config: Config,
         *,
         stage: Stage,
-        data: Tokens,
-        rewards: Rewards,
+        questions: Questions,
+        respond: Respondent,
         scorer: Scorer,
         net: nn.Module,
-        tokenizer: PreTrainedTokenizerBase,
-        template: Template,
         precision: Precision,
         parallel: Parallel,
         keep: Callable[[Mapping[str, Any]], None] = lambda row: None,
     ):
-        self._config, self._stage, self._data, self._rewards, self._scorer = config, stage, data, rewards, scorer
+        self._config, self._stage, self._questions, self._respond, self._scorer = config, stage, questions, respond, scorer
         self._precision, self._parallel, self._device = precision, parallel, parallel.device
         self._keep = keep
-        self._stop = template.stop_token_ids[0]
-        self._engine = HFEngine(getattr(net, "model", net) if stage.needs_head else net, tokenizer, template.stop_token_ids)
-        self._prompts = list(read_samples(config, wants=Prompt))
         if largest := disable_dropout(net):
             logger.warning("dropout (%g) is off: answers are drawn and learned by the same network.", largest)
 
     def __call__(self, chosen: np.ndarray, step: int) -> Round:
         """Each device answers its share of the prompts and has that judged; then all of them know all answers."""
-        places = np.arange(len(chosen) * self.num_answers).reshape(-1, self.num_answers)
+        asked = np.repeat(chosen, self.num_answers)
+        places = np.arange(len(asked)).reshape(-1, self.num_answers)
         mine = np.array_split(places, self._parallel.world_size)[self._parallel.rank].ravel()
-        answers, totals, sums = self._judged(np.repeat(chosen, self.num_answers)[mine], mine, step)
-        answers, total = self._parallel.gather(answers), np.array(self._parallel.gather(totals))
-        rollouts = _rollouts(answers)
-        self._show(step, np.repeat(chosen, self.num_answers), answers, total)
-        metrics = _metrics(answers, total, self._parallel.sum_named(sums)) | self._judge(rollouts, total)
+        judged = self._respond(self._questions, asked[mine], [self._sampling(step, asked[place], place) for place in mine])
+        answers, total = self._parallel.gather(judged.answers), np.array(self._parallel.gather(judged.rewards))
+        rollouts = rollouts_of(answers)
+        self._show(step, asked, answers, total)
+        metrics = self._parallel.sum_named(judged.sums) | self._judge(rollouts, total)
         return Round(rollouts=rollouts, updates=self._updates(len(rollouts), step), metrics=metrics)
 
-    def _judged(
-        self, asked: np.ndarray, places: np.ndarray, step: int
-    ) -> tuple[list[Answer], list[float], dict[str, tuple[float, float]]]:
-        """Answers to the prompts asked, the reward of each, and what each reward function gave in all: name -> (sum, count)."""
-        if not len(asked):
-            return [], [], {}
-        answers = self._draw(asked, places, step)
-        prompts = [self._prompts[int(self._data.rows[number])] for number in asked]
-        total, means = self._rewards(prompts, answers, _rollouts(answers))
-        return answers, total.tolist(), {name: (mean * len(answers), len(answers)) for name, mean in means.items()}
+    def _sampling(self, step: int, question: int, place: int) -> Sampling:
+        """place: the number of the answer among those of all devices; what is drawn follows from it."""
+        return sampling_of(self._config, _seed(self._config.seed, step, int(question), int(place)))
 
     def _judge(self, rollouts: Rollouts, total: np.ndarray) -> dict[str, tuple[float, float]]:
         """Write advantages into rollouts, and return metrics. total: (rollouts,) rewards."""
@@ -113,21 +84,6 @@ class Player:
     def _updates(self, count: int, step: int) -> list[np.ndarray]:
         """The rollouts of each optimizer update."""
         raise NotImplementedError
-
-    def _draw(self, asked: np.ndarray, places: np.ndarray, step: int) -> list[Answer]:
-        """places: the number of each answer among those of all devices; what is drawn follows from it."""
-        prompts = [tuple(int(id) for id in self._data.segments(int(number))[0].input_ids) for number in asked]
-        samplings = [
-            sampling_of(self._config, _seed(self._config.seed, step, int(number), int(place)))
-            for place, number in zip(places, asked)
-        ]
-        answers: dict[int, Answer] = {}
-        with self._precision.context():
-            for done in self._engine.generate(prompts, samplings):
-                finished = done.finish_reason == "stop"
-                tokens = (*done.ids, self._stop) if finished or not done.ids else tuple(done.ids)
-                answers[done.index] = Answer(prompt=prompts[done.index], tokens=tokens, text=done.text, finished=finished)
-        return [answers[place] for place in range(len(prompts))]
 
     @torch.no_grad()
     def _noted(self, rollouts: Rollouts, say: Callable[[Batch], Tensor]) -> list[np.ndarray]:
@@ -147,7 +103,7 @@ class Player:
         best, worst = int(total.argmax()), int(total.argmin())
         logger.info("step %d, reward %.3g: %s", step + 1, total[best], answers[best].text[:SHOWN].replace("\n", " "))
         for number in dict.fromkeys((best, worst)):
-            prompt = self._prompts[int(self._data.rows[int(asked[number])])].conversation.messages[-1].content
+            prompt = self._questions.sample(int(asked[number])).conversation.messages[-1].content
             self._keep({"step": step + 1, "prompt": prompt, "completion": answers[number].text, "reward": float(total[number])})
 
 
@@ -218,19 +174,3 @@ def sampling_of(config: Config, seed: int) -> Sampling:
 
 def _seed(*numbers: int) -> int:
     return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=7).digest())
-
-
-def _rollouts(answers: Sequence[Answer]) -> Rollouts:
-    return Rollouts([Encoded(segments=(segment_of([Turn(prompt=a.prompt, answer=a.tokens)]),)) for a in answers])
-
-
-def _metrics(
-    answers: Sequence[Answer], total: np.ndarray, sums: Mapping[str, tuple[float, float]]
-) -> dict[str, tuple[float, float]]:
-    count = float(len(answers))
-    return {
-        "reward": (float(total.sum()), count),
-        "completions/mean_length": (float(sum(len(answer.tokens) for answer in answers)), count),
-        "completions/clipped_ratio": (float(sum(not answer.finished for answer in answers)), count),
-        **sums,
-    }

@@ -25,7 +25,7 @@ from luthier.types import Prompt
 
 if TYPE_CHECKING:
     from luthier.runtime.precision import Precision
-    from luthier.workflows.online import Answer
+    from luthier.workflows.respond import Answer
 
 AT_ONCE = 8192
 """Tokens that go through a reward model at once."""

@@ -46,6 +46,7 @@ from luthier.workflows.equip import as_learned, cache_reference, make_adapter, s
 from luthier.workflows.keep import save_final, saver
 from luthier.workflows.online import PLAYERS
 from luthier.workflows.plan import plan_training
+from luthier.workflows.respond import Questions, Respondent
 from luthier.workflows.rewarding import Rewards, load_reward_model
 from luthier.workflows.stream import Stream, open_stream
 
@@ -147,23 +148,22 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
     scorer = Scorer(net, neftune_alpha=config.neftune_noise_alpha)
     reference_bytes = set_reference(config, stage, scorer, adapter, net, device=birthplace, precision=precision)
     loader = make_loader(config, data, parallel.world_size)
+    evaluations = {name: EvaluationLoader(store) for name, store in held_out.items()}
     if config.stage in PLAYERS:
-        decode = tokenizer.decode
-        rewards.model = load_reward_model(config, decode, device=device.torch, precision=precision)
+        rewards.model = load_reward_model(config, tokenizer.decode, device=device.torch, precision=precision)
+        respond = Respondent(config, net=net, tokenizer=tokenizer, template=template, rewards=rewards, precision=precision)
         player = PLAYERS[config.stage](
             config,
             stage=stage,
-            data=data,
-            rewards=rewards,
+            questions=Questions.read(config, data),
+            respond=respond,
             scorer=scorer,
             net=net,
-            tokenizer=tokenizer,
-            template=template,
             precision=precision,
             parallel=parallel,
             keep=run.append_sample,
         )
-        loader = RolloutLoader(loader, player, config.max_new_tokens)
+        loader, evaluations = RolloutLoader(loader, player, config.max_new_tokens), respond.examine(held_out)
     learned = loader.store  # of a stream, what can be known of it now: its first window
     held_bytes = sum(p.numel() * p.element_size() for p in net.parameters()) + reference_bytes
     plan = plan_training(
@@ -196,7 +196,7 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
             adapter=adapter,
             scorer=scorer,
             loader=loader,
-            evaluations={name: EvaluationLoader(store) for name, store in held_out.items()},
+            evaluations=evaluations,
             run=run,
             callbacks=callbacks,
             parallel=parallel,

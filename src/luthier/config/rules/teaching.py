@@ -34,12 +34,6 @@ TEACHING = (
         "stage grpo needs reward_model, or reward_funcs: exact_answer, format, tool_call, length, or your file.py:function.",
     ),
     Rule(
-        "rewards are not evaluated",
-        ("eval_strategy", "stage"),
-        lambda c: c.stage in ("grpo", "ppo") and (c.eval_strategy != "no" or c.val_size > 0 or bool(c.eval_dataset)),
-        "evaluation during this stage is not built: its reward is that of the answers it learns from. Use luthier predict.",
-    ),
-    Rule(
         "prompts are read as a whole",
         ("streaming", "stage"),
         lambda c: c.stage in ("grpo", "ppo") and c.streaming,

@@ -81,7 +81,7 @@ class ModelCard(Callback):
 
     def results(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """The numbers of the training, and the newest evaluation."""
-        evaluated = next((row for row in reversed(self.run.read_metrics()) if "eval_loss" in row), {})
+        evaluated = next((row for row in reversed(self.run.read_metrics()) if any(key.startswith("eval_") for key in row)), {})
         scores = {key: value for key, value in evaluated.items() if key.startswith("eval_") and key != "eval_runtime"}
         return {key: value for key, value in summary.items() if isinstance(value, int | float) and key not in SAID} | scores
 

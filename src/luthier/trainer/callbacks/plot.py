@@ -48,7 +48,7 @@ class Plot(Callback):
             write_atomic(self.run.plot_file("loss"), draw(rows, "loss", beside="eval_loss"), durable=False)
         for key in ALSO_PLOTTED:
             if len(series(rows, key)) > 1:
-                write_atomic(self.run.plot_file(key), draw(rows, key), durable=False)
+                write_atomic(self.run.plot_file(key), draw(rows, key, beside=f"eval_{key}"), durable=False)
         self._drawn_at = time.monotonic()
 
 
@@ -91,7 +91,8 @@ def draw(rows: Sequence[Mapping[str, Any]], key: str, beside: str | None = None)
     if other:
         axes.plot(*zip(*other, strict=True), color=AMBER, marker="o", markersize=4, linewidth=1.6, label=beside)
     if key == "eval_loss" or other:
-        step, best = min(other or list(zip(steps, values, strict=True)), key=lambda point: point[1])
+        best_of = min if key.endswith("loss") else max
+        step, best = best_of(other or list(zip(steps, values, strict=True)), key=lambda point: point[1])
         axes.annotate(
             f"best {best:.4g} at step {step}",
             (step, best),

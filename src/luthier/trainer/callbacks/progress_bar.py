@@ -44,7 +44,7 @@ class ProgressBar(Callback):
             self.train_bar.update(progress.step, row_text(metrics))
 
     def on_log(self, progress: Progress, row: Mapping[str, Any]) -> None:
-        extra = FILE_ONLY if self.bars.is_live and "eval_loss" not in row else None
+        extra = FILE_ONLY if self.bars.is_live and not any(key.startswith("eval_") for key in row) else None
         rest = row.get("elapsed_s", 0.0) / max(progress.step, 1) * (progress.total_steps - progress.step)
         left = f"  {duration(rest)} left" if rest > 0 else ""
         log.info("step %d/%d  %s%s", progress.step, progress.total_steps, row_text(row), left, extra=extra)
