@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from importlib import resources
 from typing import Any
 
 from luthier.evals.labels import OTHER, LabelReport
@@ -14,35 +15,27 @@ from luthier.evals.labels import OTHER, LabelReport
 MOST_ROWS = 300
 """Rows on a page; the files beside it hold all."""
 
-STYLE = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8881}
-body{font:15px/1.5 system-ui,sans-serif;max-width:1200px;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
-table{border-collapse:collapse;max-width:100%}
-th,td{border:1px solid var(--line);padding:.3rem .6rem;text-align:left;vertical-align:top}
-th{background:var(--soft)}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0;font:inherit}.scroll{overflow-x:auto}
-table.rows{width:100%;table-layout:fixed}table.rows th.i{width:4rem}table.rows th.s{width:6rem}
-td.right{box-shadow:inset 3px 0 #2a8}td.wrong{box-shadow:inset 3px 0 #c43}.note{opacity:.75}
-"""
+DEEP = 0.75
+"""From this share on, a cell of the confusion matrix is so dark that its number is written in white."""
 
 
 def page(title: str, *parts: str) -> str:
     """A whole page."""
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-    body = f"<h1>{escape(title)}</h1>{''.join(parts)}"
-    return f"<!doctype html><html><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>\n"
+    style = resources.files("luthier.evals").joinpath("page.css").read_text(encoding="utf-8")
+    body = f"<main><h1>{escape(title)}</h1>{''.join(parts)}</main>"
+    return f"<!doctype html><html><head>{head}<style>{style}</style></head><body>{body}</body></html>\n"
 
 
 def figures_table(figures: Mapping[str, Any]) -> str:
-    """Name and value."""
-    rows = "".join(f'<tr><td>{escape(name)}</td><td class="n">{_number(value)}</td></tr>' for name, value in figures.items())
-    return f"<table>{rows}</table>"
+    """Name and value, a tile each."""
+    tiles = (f"<div><dt>{escape(name)}</dt><dd>{_number(value)}</dd></div>" for name, value in figures.items())
+    return f'<dl class="tiles">{"".join(tiles)}</dl>'
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """First column text, the others numbers or text as they are."""
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    top = "".join(f'<th class="n">{escape(name)}</th>' if i else f"<th>{escape(name)}</th>" for i, name in enumerate(head))
     body = "".join(
         "<tr>"
         + "".join(f'<td class="n">{_number(x)}</td>' if i else f"<td>{_number(x)}</td>" for i, x in enumerate(row))
@@ -54,23 +47,25 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def label_tables(report: LabelReport) -> str:
     """Scores of each label, and the confusion matrix with its rows shaded."""
-    scores = [
-        (f"{number}. {row['label']}", row["precision"], row["recall"], row["f1"], row["support"])
-        for number, row in enumerate(report.rows(), start=1)
-    ]
-    top = "".join(f"<th>{escape(name)}</th>" for name in [*report.labels, OTHER])
+    scores = [(row["label"], row["precision"], row["recall"], row["f1"], row["support"]) for row in report.rows()]
+    is_other = any(row[-1] for row in report.matrix)
+    columns = [*report.labels, OTHER] if is_other else report.labels
+    top = "".join(f"<th>{escape(name)}</th>" for name in columns)
     body = ""
     for label, row in zip(report.labels, report.matrix):
-        cells = "".join(
-            f'<td class="n" style="background:rgba(40,110,200,{0.75 * count / max(1, sum(row)):.2f})">{count or ""}</td>'
-            for count in row
-        )
+        cells = "".join(_cell(count, count / max(1, sum(row))) for count in row[: len(columns)])
         body += f"<tr><th>{escape(label)}</th>{cells}</tr>"
     return (
         f"<h2>Labels</h2>{table(('label', 'precision', 'recall', 'F1', 'rows'), scores)}"
         f'<h2>Confusion matrix</h2><p class="note">Rows: references. Columns: answers.</p>'
-        f'<div class="scroll"><table><tr><th></th>{top}</tr>{body}</table></div>'
+        f'<div class="scroll"><table class="matrix"><tr><th></th>{top}</tr>{body}</table></div>'
     )
+
+
+def _cell(count: int, share: float) -> str:
+    """share: of its row."""
+    deep = ' class="deep"' if share > DEEP else ""
+    return f'<td{deep} style="--share:{100 * share:.0f}%">{count or ""}</td>'
 
 
 def answers_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], total: int) -> str:
@@ -80,7 +75,8 @@ def answers_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], tot
     top = "".join(f"<th>{escape(name)}</th>" for name in ("prompt", "label", *columns))
     body = "".join(_row(row, columns) for row in shown)
     return (
-        f'<h2>Answers</h2><p class="note">{note}</p><table class="rows">'
+        f'<h2>Answers</h2><p class="note">{note}</p><label class="only"><input type="checkbox">only those with a fault</label>'
+        f'<table class="rows">'
         f'<tr><th class="i">row</th><th class="s">score</th>{top}</tr>{body}</table>'
     )
 
@@ -88,10 +84,9 @@ def answers_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], tot
 def _row(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     cells = f'<td class="n">{row["index"] + 1}</td><td class="n">{_number(row["score"])}</td>'
     cells += "".join(f"<td><pre>{escape(row[name])}</pre></td>" for name in ("prompt", "label"))
-    for name in columns:
-        mark = "right" if row[name].strip() == row["label"].strip() else "wrong"
-        cells += f'<td class="{mark}"><pre>{escape(row[name])}</pre></td>'
-    return f"<tr>{cells}</tr>"
+    marks = ["right" if row[name].strip() == row["label"].strip() else "wrong" for name in columns]
+    cells += "".join(f'<td class="{mark}"><pre>{escape(row[name])}</pre></td>' for name, mark in zip(columns, marks))
+    return f"<tr>{cells}</tr>" if "wrong" in marks else f'<tr class="fine">{cells}</tr>'
 
 
 def _number(value: Any) -> str:
