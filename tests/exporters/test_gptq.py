@@ -123,6 +123,7 @@ def test_a_folder_in_eight_bits_is_the_model_and_in_four_nearly(family_folder, t
     assert sum(file.stat().st_size for file in (tmp_path / "4").glob("*.safetensors")) < sum(
         file.stat().st_size for file in (tmp_path / "8").glob("*.safetensors")
     )
+    assert "- gptq\n" in (tmp_path / "4" / "README.md").read_text()
     assert "template" in json.loads((tmp_path / "4" / "luthier.json").read_text()) and (tmp_path / "4" / "Modelfile").is_file()
 
 

@@ -15,6 +15,7 @@ def command(argv: list[str]) -> int:
     Merges the adapter(s) into their base and writes one of these, by export_format:
       safetensors  a Hugging Face folder: shards of export_size GB, tokenizer, chat template, Ollama's Modelfile (the default)
       gptq         the same in 2, 3, 4 or 8 bits (export_quantization_bit), calibrated by export_quantization_dataset
+      awq          the same in 4 bits, calibrated too
       fp8, int8    the same in 8 bits, floating point or whole, with activations in 8 bits too: no calibration (vLLM, SGLang)
       gguf         one file for llama.cpp: export_gguf_type f32, f16, bf16, q8_0; q4_k_m and the like with llama.cpp installed
       ollama       the same, and `ollama create` where Ollama is installed

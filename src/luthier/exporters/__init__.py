@@ -7,6 +7,7 @@ EXPORTERS = Registry(
     {
         "safetensors": "luthier.exporters.safetensors:Safetensors",
         "gptq": "luthier.exporters.gptq:Gptq",
+        "awq": "luthier.exporters.awq:Awq",
         "fp8": "luthier.exporters.eight_bits:Fp8",
         "int8": "luthier.exporters.eight_bits:Int8",
         "gguf": "luthier.exporters.gguf:Gguf",

@@ -34,15 +34,15 @@ class Gptq(Calibrated):
         self.bits = config.export_quantization_bit or 4
         self.tolerance = TOLERANCES[self.bits]
 
+    @torch.no_grad()
     def round_layer(self, layer: nn.Module, run: Run, states: Sequence[Tensor]) -> Iterator[tuple[nn.Linear, Packed]]:
         """Each of its linears sees what the rounded ones before it give."""
-        with torch.no_grad():
-            for linears in in_order(layer, run, states[0]):
-                [hessian] = hessians(linears[:1], run, states)
-                for linear in linears:
-                    rounded = solve(linear.weight, hessian, bits=self.bits, group=self.group, damping=DAMPING)
-                    linear.weight.copy_(rounded.weight)
-                    yield linear, pack(rounded)
+        for linears in in_order(layer, run, states[0]):
+            [hessian] = hessians(linears[:1], run, states)
+            for linear in linears:
+                rounded = solve(linear.weight, hessian, bits=self.bits, group=self.group, damping=DAMPING)
+                linear.weight.copy_(rounded.weight)
+                yield linear, pack(rounded)
 
     def unpack(self, tensors: Packed) -> Tensor:
         return unpack(tensors, self.bits)

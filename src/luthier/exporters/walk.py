@@ -75,9 +75,11 @@ def in_order(layer: nn.Module, run: Run, state: Tensor) -> list[list[nn.Linear]]
     groups: list[tuple[Tensor, list[nn.Linear]]] = []
 
     def hook(module: nn.Linear, args: tuple[Any, ...]) -> None:
-        if not groups or groups[-1][0] is not args[0]:
-            groups.append((args[0], []))
-        groups[-1][1].append(module)
+        together = next((linears for entered, linears in groups if entered is args[0]), None)
+        if together is None:
+            groups.append((args[0], [module]))
+        else:
+            together.append(module)
 
     with hooked([each.register_forward_pre_hook(hook) for each in layer.modules() if isinstance(each, nn.Linear)]):
         run(state)

@@ -42,8 +42,10 @@ def export(config: Config) -> Path:
     from luthier.exporters.probe import ask
 
     config = settle(config)
+    if config.export_quantization_bit:  # LLaMA-Factory's way to say it
+        config = config.model_copy(update={"export_format": "gptq"})
     target = check_target(config)
-    exporter = EXPORTERS["gptq" if config.export_quantization_bit else config.export_format](config)
+    exporter = EXPORTERS[config.export_format](config)
     hub = find_hub(config)
     tokenizer, template = load_words(config)
     device = pick_device(config) if config.export_device == "auto" else Device(kind="cpu")

@@ -11,7 +11,7 @@ class ExportKeys(Group):
     """Where the exported model goes, in which format and size."""
 
     export_dir: str | None = None
-    export_format: Literal["safetensors", "gptq", "fp8", "int8", "gguf", "gguf_lora", "ollama"] = "safetensors"
+    export_format: Literal["safetensors", "gptq", "awq", "fp8", "int8", "gguf", "gguf_lora", "ollama"] = "safetensors"
     export_gguf_type: Literal[
         "auto", "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_0", "q5_1", "q4_k_m", "q4_k_s", "q4_0", "q4_1",
         "iq4_nl", "iq4_xs", "q3_k_l", "q3_k_m", "q3_k_s", "q2_k",
