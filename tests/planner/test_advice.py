@@ -33,6 +33,8 @@ def test_full_tuning_gets_a_tenth_and_more_tokens_more_rank():
     assert told({"stage": "sft"}, tokens=100_000_000)["lora_rank"] == 32
     assert told({"stage": "dpo"})["learning_rate"] == 5e-6 and "lora_rank" not in told({"stage": "dpo"})
 
+    assert told({"stage": "dpo"}, parameters=3_000_000)["learning_rate"] == 1e-3  # what is tiny hardly moves at 5e-6
+
 
 GOOD = {"stage": "sft", "learning_rate": 2e-4, "val_size": 0.1}
 
