@@ -152,7 +152,16 @@ def test_advantages_by_hand():
         ("length", "x" * 900, None, 0),
         ("tool_call", '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>', '{"name": "f", "arguments": {"a": 1}}', 1),
         ("tool_call", '{"name": "f", "arguments": {"a": 2}}', '{"name": "f", "arguments": {"a": 1}}', 0.5),
+        (
+            "tool_call",
+            '{"name": "f", "arguments": "{\\"a\\": \\"New York\\"}"}',
+            '{"name": "f", "arguments": {"a": "new york"}}',
+            1,
+        ),
+        ("tool_call", '{"name": "f", "arguments": [1]}', '{"name": "f", "arguments": {}}', 0),
         ("tool_call", "no call", '{"name": "f", "arguments": {}}', 0),
+        ("tool_call", '{"name": "f", "arguments": {}}', 'I look it up.\n{"name": "f", "arguments": {}}', 1),
+        ("tool_call", "no call", "none is wanted", 1),
     ],
 )
 def test_bundled_rewards(name, answer, reference, reward):
@@ -166,6 +175,8 @@ TRUTH = [{"play": {"artist": ["Maroon 5"], "minutes": [15, "15"], "shuffle": [Fa
     ("answer", "reward"),
     [
         ('{"name": "play", "arguments": {"artist": "Maroon 5", "minutes": 15}}', 1),
+        ('{"name": "play", "arguments": {"artist": "maroon-5", "minutes": 15}}', 1),
+        ('{"name": "play", "arguments": {"artist": "Maroon 5", "minutes": 15, "shuffle": 0}}', 0.5),
         ('{"name": "play", "arguments": {"artist": "Maroon 5", "minutes": 20}}', 0.5),
         ('{"name": "play", "arguments": {"artist": "Maroon 5"}}', 0.5),
         ('{"name": "play", "arguments": {"artist": "Maroon 5", "minutes": 15, "loud": true}}', 0.5),
@@ -176,6 +187,15 @@ TRUTH = [{"play": {"artist": ["Maroon 5"], "minutes": [15, "15"], "shuffle": [Fa
 def test_calls_are_scored_by_the_values_that_are_right(answer, reward):
     columns = {"reference": [None], "ground_truth": [TRUTH]}
     assert ask(REWARDS["tool_call"], "tool_call", [[]], [answer], columns) == [reward]
+
+
+def test_calls_are_held_to_the_types_of_the_functions_that_were_offered():
+    """ "15" is right by its value, "15.0" would be no text's; without the functions nothing says so."""
+    answer = '<tool_call>{"name": "play", "arguments": {"minutes": 15}}</tool_call>'
+    columns = {"reference": [None, None], "ground_truth": [[{"play": {"minutes": [15.0]}}]] * 2}
+    whole = {"name": "play", "parameters": {"properties": {"minutes": {"type": "string"}}}}
+    columns["tools"] = [(whole,), ()]
+    assert ask(REWARDS["tool_call"], "tool_call", [[], []], [answer, answer], columns) == [0.5, 1.0]
 
 
 def test_calls_cannot_be_scored_by_nothing():

@@ -49,6 +49,8 @@ class Rewards:
         keys = sorted({key for prompt in prompts for key in prompt.columns} - {"prompts", "completions", "reference"})
         columns: dict[str, list[Any]] = {key: [prompt.columns.get(key) for prompt in prompts] for key in keys}
         columns["reference"] = [prompt.reference for prompt in prompts]
+        if any(prompt.conversation.tools for prompt in prompts):
+            columns["tools"] = [prompt.conversation.tools for prompt in prompts]
         texts = [answer.text for answer in answers]
         parts = {
             f"rewards/{name.rpartition(':')[2]}": weight * np.array(ask(function, name, asked, texts, columns))

@@ -3,7 +3,8 @@
     def reward(prompts, completions, **columns) -> list[float]
 
 prompts: one list of {"role", "content"} messages for each answer.  completions: the answers as text.  columns: what else the
-dataset's rows hold, each a list as long as completions; `reference` is the given answer, where there is one.
+dataset's rows hold, each a list as long as completions; `reference` is the given answer, where there is one, and `tools` the
+functions that were offered, where there are some.
 The same signature as TRL's, so that its users' functions work.
 """
 

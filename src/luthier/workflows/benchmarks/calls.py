@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from luthier.calls import why_wrong
 from luthier.config import Config
 from luthier.errors import ConfigError
-from luthier.evals.calls import CallTask, read_tasks, why_wrong
+from luthier.evals.calls import CallTask, read_tasks
 from luthier.types import Message
 from luthier.workflows.answering import load_answerer, load_words
 from luthier.workflows.benchmarks.asking import answers_to
@@ -41,5 +42,5 @@ def _row(task: CallTask, answer: Message) -> dict[str, object]:
     found = [{"name": call.name, "arguments": dict(call.arguments)} for call in answer.tool_calls]
     return {
         "id": task.id, "calls": found, "predict": answer.content, "label": list(task.truth),
-        "wrong": why_wrong(answer.tool_calls, task),
+        "wrong": why_wrong(answer.tool_calls, task.truth, task.conversation.tools),
     }  # fmt: skip
