@@ -9,7 +9,9 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from hypothesis import given
@@ -333,6 +335,71 @@ def test_two_answers_grow_side_by_side_in_a_terminal(adapters, tmp_path):
         assert process.wait(60) == 0
 
 
+CALLED = [
+    {"reasoning_content": "They ask "},
+    {"reasoning_content": "for the weather."},
+    {"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "look_up", "arguments": '{"place": '}}]},
+    {"tool_calls": [{"index": 0, "function": {"arguments": '"Köln"}'}}]},
+]
+TOLD = [{"reasoning_content": "Now I know."}, {"content": "It is "}, {"content": "sunny."}]
+
+
+def test_reasoning_is_folded_and_calls_are_shown_in_a_terminal(tmp_path):
+    """A server that thinks, calls a tool and answers with what it is told; the reasoning shows when it is asked for."""
+    tool = {
+        "name": "look_up",
+        "description": "d",
+        "parameters": {"type": "object", "properties": {"place": {"type": "string"}}},
+    }
+    (tmp_path / "tools.json").write_text(json.dumps([tool]))
+    with scripted(CALLED, TOLD, TOLD) as (url, asked):
+        words = ("infer_backend=openai", f"engine_url={url}", "engine_model=thinker")
+        with typing(tmp_path, *words) as (process, screen):
+
+            def ask(text, shown):
+                screen.type(text)
+                return screen.wait_for(shown)
+
+            ask("/tools tools.json", "1 tool is offered")
+            before = ask("Weather?", 'calls look_up({"place": "Köln"})   answer it with /tool RESULT')
+            assert "thinking: 25 characters   (/thinking shows them)" in before
+            assert "weather" not in before
+            ask("/thinking", "They ask for the weather.")
+            before = ask("/tool sunny", "It is sunny.")
+            assert "thinking: 11 characters" in before
+            assert "Now I know" not in before
+            ask("/thinking on", "shown as it comes")
+            ask("Again?", "Now I know.")
+            screen.wait_for("It is sunny.")
+            screen.type("/exit")
+            assert process.wait(60) == 0
+    assert [message["role"] for message in asked[1]["messages"]] == ["user", "assistant", "tool"]
+    assert asked[1]["messages"][1]["tool_calls"][0]["function"] == {"name": "look_up", "arguments": '{"place": "Köln"}'}
+
+
+@contextlib.contextmanager
+def scripted(*answers):
+    """An OpenAI server that streams one list of deltas a request: (its URL, the bodies that it was asked with)."""
+    left, asked = iter(answers), []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            events = [json.dumps({"choices": [{"index": 0, "delta": delta}]}) for delta in next(left)]
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write("".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1", asked
+        server.shutdown()
+
+
 @contextlib.contextmanager
 def typing(folder, *words):
     """luthier chat on a pseudo-terminal, in folder: (process, Screen)."""
@@ -361,12 +428,13 @@ class Screen:
         os.write(self.handle, f"{line}\n".encode())
 
     def wait_for(self, words, seconds=300):
-        """Read on until words appear; what was read before them is dropped."""
+        """Read on until words appear; what stood before them, which is not kept."""
         end = time.monotonic() + seconds
         while words not in self.text:
             assert time.monotonic() < end, self.text
             self.text += os.read(self.handle, 4096).decode(errors="replace")
-        self.text = self.text.partition(words)[2]
+        before, _, self.text = self.text.partition(words)
+        return before
 
 
 def test_what_the_record_says_is_followed_and_named_where_it_differs(adapters, caplog):

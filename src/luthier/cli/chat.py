@@ -110,7 +110,7 @@ class Terminal:
             "/set": self._set,
             "/adapter": self._adapter,
             "/thinking": self._thinking,
-            "/tools": lambda file: _say(f"{self.chat.load_tools(file)} tools are offered."),
+            "/tools": self._tools,
             "/tool": lambda result: self._answer(result, role="tool"),
         }
         if name not in commands:
@@ -156,6 +156,10 @@ class Terminal:
             return
         _say("\n".join(f"{'*' if label == self.chat.using else ' '} {label}" for label in [*self.chat.adapters, "base"]))
 
+    def _tools(self, file: str) -> None:
+        count = self.chat.load_tools(file)
+        _say(f"{count} tool{'s are' if count != 1 else ' is'} offered.")
+
     def _thinking(self, wish: str) -> None:
         if wish in ("on", "off"):
             self.is_unfolded = wish == "on"
@@ -183,7 +187,7 @@ class Terminal:
         """One answer as it comes; several one after another, each with its name."""
         several = len(self.chat.sides) > 1
         texts = ["" for _ in self.chat.sides]
-        kind, thought = None, 0
+        kind, thought = None, ""
         for piece in self.chat.ask(text, stopped, role=role):
             if several or self.as_json:
                 texts[piece.side] += piece.text if piece.kind == "words" else ""
@@ -194,8 +198,8 @@ class Terminal:
                 print((PLAIN + "\n\n" if kind else "") + (DIM if piece.kind == "thinking" else PLAIN), end="")
             kind = piece.kind
             if kind == "thinking" and not self.is_unfolded:
-                thought += len(piece.text)
-                print(f"\r{FOLDED.format(thought)}", end="", flush=True)
+                thought += piece.text
+                print(f"\r{FOLDED.format(len(thought.strip()))}", end="", flush=True)
                 continue
             print(piece.text, end="", flush=True)
         if self.as_json:
