@@ -79,14 +79,17 @@ def plain_starter(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def llamacpp(request):
-    """ask(file, prompts, texts, new_tokens=16, lora=None, logits=True) -> {"answers", "logits", "words"}, by llama.cpp."""
+    """ask(file, prompts, texts, new_tokens, stops, lora, logits) -> {"answers", "logits", "words"}, by llama.cpp.
+
+    stops: ids that end an answer, and are its last.  logits: of how many prompts, from the first.
+    """
     python = request.config.getoption("--llamacpp-python") or (sys.executable if find_spec("llama_cpp") else None)
     if python is None:
         pytest.skip("llama-cpp-python is not installed here; give the Python that has it: --llamacpp-python PATH")
 
-    def ask(file, prompts, texts=(), new_tokens=16, lora=None, logits=True):
-        wish = {"model": str(file), "prompts": prompts, "texts": texts, "new_tokens": new_tokens, "lora": lora and str(lora)}
-        wish["logits"] = logits
+    def ask(file, prompts, texts=(), new_tokens=16, stops=(), lora=None, logits=10):
+        wish = {"model": str(file), "prompts": prompts, "texts": texts, "new_tokens": new_tokens, "stops": list(stops)}
+        wish |= {"lora": lora and str(lora), "logits": logits}
         program = Path(__file__).with_name("ask_llamacpp.py")
         done = subprocess.run(
             [python, str(program)], input=json.dumps(wish), capture_output=True, text=True, check=False, timeout=300
