@@ -6,7 +6,7 @@ import torch
 from luthier.config import Config
 from luthier.runtime import precision
 from luthier.runtime.device import Device
-from luthier.runtime.precision import inference_precision, obstacle, training_precision
+from luthier.runtime.precision import choose_tf32, inference_precision, obstacle, training_precision
 
 GPU = Device(kind="cuda", index=0, name="a GPU")
 CPU = Device(kind="cpu", name="a CPU")
@@ -105,3 +105,16 @@ def test_autocast_context_is_what_it_says():
     with plain.context():
         assert layer(torch.ones(1, 4)).dtype == torch.float32
     assert (str(mixed), str(plain)) == ("bfloat16, weights float32", "float32")
+
+
+def test_tf32_is_chosen_where_it_is_asked_for_and_missed_aloud(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    before = torch.get_float32_matmul_precision()
+    try:
+        assert choose_tf32(True, GPU) == "" and torch.get_float32_matmul_precision() == "high"
+        assert choose_tf32(None, GPU) == "" and torch.get_float32_matmul_precision() == "high"
+        assert choose_tf32(False, GPU) == "" and torch.get_float32_matmul_precision() == "highest"
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+        assert "a GPU has none" in choose_tf32(True, GPU) and "a CPU has none" in choose_tf32(True, CPU)
+    finally:
+        torch.set_float32_matmul_precision(before)

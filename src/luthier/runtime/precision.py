@@ -76,6 +76,20 @@ def training_precision(config: Config, device: Device, stored: torch.dtype | Non
     )
 
 
+def choose_tf32(wanted: bool | None, device: Device) -> str:
+    """Let float32 matrix products round their factors to TF32 (10 bits of mantissa), or forbid it; None leaves it as it is.
+
+    Returns one sentence for the user where the device has no TF32; else "".
+    """
+    import torch
+
+    if wanted is not None:
+        torch.set_float32_matmul_precision("high" if wanted else "highest")
+    if wanted and (device.kind != "cuda" or torch.cuda.get_device_capability(device.torch) < (8, 0)):
+        return f"tf32 was asked for, but {device.name or device} has none: float32 products stay as they are."
+    return ""
+
+
 def inference_precision(config: Config, device: Device, stored: torch.dtype | None = None) -> Precision:
     """The precision of answering: infer_dtype where set, else as stored, where the device can."""
     import torch

@@ -26,6 +26,8 @@ class Calendar:
         strategy = getattr(self.config, f"{what}_strategy")
         if what == "logging" and self.config.logging_first_step and progress.step == 1:
             return True
+        if what == "eval" and (progress.epoch if strategy == "epoch" else progress.step) < self.config.eval_delay:
+            return False
         if strategy == "epoch":
             return progress.step % self.steps_per_epoch == 0 or progress.step == self.total_steps
         if strategy == "best":

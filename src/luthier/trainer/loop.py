@@ -221,7 +221,7 @@ class Trainer:
     @property
     def _all_metrics(self) -> bool:
         """The accuracy of single tokens is told to those who ask; stages that judge whole samples tell theirs."""
-        return self.config.compute_accuracy or self.stage.unit == "sample"
+        return not self.config.prediction_loss_only and (self.config.compute_accuracy or self.stage.unit == "sample")
 
     # ---- logging ------------------------------------------------------------------------------------------------------
 

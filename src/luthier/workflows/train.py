@@ -30,7 +30,7 @@ from luthier.runs import Run
 from luthier.runtime.crew import Crew, Places, is_member, places
 from luthier.runtime.device import memory, pick_device
 from luthier.runtime.logging import log_to_file
-from luthier.runtime.precision import training_precision
+from luthier.runtime.precision import choose_tf32, training_precision
 from luthier.runtime.quiet import quiet_transformers
 from luthier.runtime.seeds import set_seed
 from luthier.stages import STAGES
@@ -120,8 +120,8 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
     stage = STAGES[config.stage](config)
     model_config = load_config_of_model(config)
     precision = training_precision(config, device, getattr(model_config, "dtype", None))
-    if precision.note:
-        logger.warning("%s", precision.note)
+    for note in filter(None, (precision.note, choose_tf32(config.tf32, device))):
+        logger.warning("%s", note)
 
     def encode(names: list[str] | None, part: str = "train") -> EncodedStore | Stream:
         if names is None and config.streaming:
