@@ -7,9 +7,18 @@ import pytest
 from luthier.config import Config, load_config
 from luthier.config.checks import find_conflicts
 from luthier.config.rules import RULES
+from luthier.config.rules.stages import STAGE_KEYS
 from luthier.errors import ConfigError
 
 JOB = {"model_name_or_path": "m", "dataset": "d", "do_train": True}
+OTHER = {
+    "pref_beta": 0.2, "pref_ftx": 0.1, "pref_bco_weight": 0.1, "pref_loss": "ipo", "pref_loss_weights": "1",
+    "dpo_label_smoothing": 0.1, "ld_alpha": 0.5, "simpo_gamma": 1.0, "kto_chosen_weight": 2.0, "kto_rejected_weight": 2.0,
+    "kd_alpha": 0.5, "kd_beta": 0.5, "kd_temperature": 2.0, "num_generations": 4, "num_iterations": 2, "grpo_loss": "dapo",
+    "grpo_beta": 0.1, "grpo_epsilon": 0.1, "grpo_epsilon_high": 0.3, "ppo_buffer_size": 2, "ppo_epochs": 1,
+    "ppo_score_norm": True, "ppo_target": 3.0, "ppo_whiten_rewards": True,
+}  # fmt: skip
+"""A value of each key that is not its default."""
 BROKEN = {
     "model is named": {"do_train": True, "dataset": "d"},
     "training has data": {"do_train": True, "model_name_or_path": "m"},
@@ -100,6 +109,13 @@ BROKEN = {
     "label_smoothing_factor is for sft": {"stage": "dpo", "label_smoothing_factor": 0.1},
     "PPO has a reward": {"stage": "ppo"},
     "reward adapters need lora": {"stage": "ppo", "reward_model": "r", "finetuning_type": "full"},
+    "ref_model is named": {"stage": "dpo", "ref_model_adapters": "a"},
+    "reward_model is named": {"stage": "ppo", "reward_funcs": "format", "reward_model_quantization_bit": 4},
+    "teacher_model is named": {"stage": "kd", "teacher_model_adapters": "a"},
+    "rewards are for answers": JOB | {"stage": "dpo", "reward_funcs": "format"},
+    "a reward adapter is one": {"stage": "grpo", "reward_model": "r", "reward_model_adapters": "a"},
+    "answers are drawn as the model speaks": JOB | {"stage": "grpo", "reward_funcs": "format", "do_sample": False},
+    **{f"{key} is for {' and '.join(stages)}": JOB | {"stage": "rm", key: OTHER[key]} for key, stages in STAGE_KEYS.items()},
     "quantised export has data": {"export_quantization_bit": 4},
     "quantised export is GPTQ": {
         "export_quantization_bit": 4,
@@ -127,6 +143,9 @@ SOUND = (
     JOB | {"mix_strategy": "interleave_under", "dataset": "a,b", "interleave_probs": "0.3,0.7"},
     {"do_predict": True, "predict_with_generate": True, "model_name_or_path": "m", "dataset": "d"},
     {"export_dir": "e", "model_name_or_path": "m", "adapter_name_or_path": "a,b"},
+    JOB | {"stage": "grpo", "reward_funcs": "format", "val_size": 5, "eval_strategy": "steps", "grpo_beta": 0.1, "top_p": 0.9},
+    JOB | {"stage": "ppo", "reward_funcs": "format", "finetuning_type": "full", "ppo_epochs": 1, "do_sample": True},
+    JOB | {"stage": "dpo", "ref_model": "m", "ref_model_adapters": "a", "pref_loss": "ipo", "num_generations": 8},
     {"tokenized_path": "t", "do_train": True, "model_name_or_path": "m", "val_size": 0.1},
 )
 

@@ -9,6 +9,7 @@ from luthier.config import load_config
 from luthier.errors import ConfigError
 
 JOB = {"model_name_or_path": "m", "dataset": "d", "do_train": True}
+ZERO_3 = {"deepspeed": {"zero_optimization": {"stage": 3}}}
 PAIRS = {
     "a quantised base and full tuning": (
         {"quantization_bit": 4, "finetuning_type": "full"},
@@ -16,12 +17,23 @@ PAIRS = {
     ),
     "a quantised base and freeze": ({"quantization_bit": 8, "finetuning_type": "freeze"}, "quantised base cannot be"),
     "GaLore and LoRA": ({"use_galore": True}, "save the memory of full tuning"),
+    "GaLore's optim and OFT": ({"optim": "galore_adamw", "finetuning_type": "oft"}, "save the memory of full tuning"),
     "BAdam and LoRA": ({"use_badam": True}, "save the memory of full tuning"),
     "two precisions": ({"fp16": True, "bf16": True}, "keep bf16"),
     "pairs that are torn": ({"stage": "rm", "overflow": "split"}, "judged as a whole"),
     "distillation without a teacher": ({"stage": "kd"}, "needs teacher_model"),
     "GRPO without a reward": ({"stage": "grpo"}, "needs reward_model"),
     "PPO without a reward": ({"stage": "ppo"}, "needs reward_model"),
+    "a reward and no answers": ({"stage": "sft", "reward_funcs": "format"}, "belong to stages ppo and grpo"),
+    "PPO and greedy answers": ({"stage": "ppo", "reward_funcs": "format", "do_sample": False}, "drawn by chance"),
+    "ZeRO-3 and a quantised base": (ZERO_3 | {"quantization_bit": 4}, "cannot be cut"),
+    "ZeRO-3 and GaLore": (ZERO_3 | {"use_galore": True, "finetuning_type": "full"}, "needs whole matrices"),
+    "ZeRO-3 and fp16": (ZERO_3 | {"fp16": True}, "not built for models in parts"),
+    "ZeRO-3 and drawn answers": (ZERO_3 | {"stage": "grpo", "reward_funcs": "format"}, "cannot be drawn from a model in parts"),
+    "ZeRO-3 on a disk": (
+        {"deepspeed": {"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme"}}}},
+        "offloading to NVMe is not built",
+    ),
     "PiSSA on a quantised base": ({"pissa_init": True, "quantization_bit": 4}, "pissa_init splits the weights"),
 }
 

@@ -12,6 +12,7 @@ import yaml
 from luthier import cli
 from tests.laws.commands import make_data, run
 
+REPOSITORY = Path(__file__).parents[2]
 NEW = {"instruction": "What comes after 7?", "input": "", "output": "8."}
 
 
@@ -85,6 +86,49 @@ ROWS = {
 def test_rows(mistake, keys, tmp_path, capsys):
     text, expected = ROWS[mistake]
     said = refused(keys | {"dataset": rows(tmp_path, text)}, tmp_path, capsys)
+    assert all(part in said for part in expected), said
+
+
+STAGES = {
+    "a reward model without ranking data": ({"stage": "rm"}, ["numbers.json", "holds conversations", "preferences", "ranking"]),
+    "DPO without ranking data": ({"stage": "dpo"}, ["numbers.json", "holds conversations", "stages rm and dpo"]),
+    "KTO without ratings": ({"stage": "kto"}, ["numbers.json", "holds conversations", "kto_tag"]),
+    "SFT on texts": ({"stage": "sft", "dataset": "pt_demo"}, ["pt_demo", "holds plain text", "Set stage: pt"]),
+    "GRPO on texts": (
+        {"stage": "grpo", "reward_funcs": "format", "dataset": "pt_demo"},
+        ["pt_demo", "holds plain text", "prompts"],
+    ),
+    "several sets, one of them for evaluation": (
+        {"stage": "dpo", "dataset": "identity,preference_demo,pt_demo", "eval_dataset": "rated_demo"},
+        ['"identity" holds conversations', '"pt_demo" holds plain text', '"rated_demo" holds rated answers'],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", STAGES)
+def test_a_stage_and_its_dataset(mistake, keys, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("luthier.workflows.train.load_model", None)  # nothing is loaded for it
+    changed, expected = STAGES[mistake]
+    said = refused(keys | {"dataset_dir": str(REPOSITORY / "data")} | changed, tmp_path, capsys)
+    assert all(part in said for part in expected) and "preference_demo" not in said, said
+
+
+REWARDS = {
+    "raises": ("raise KeyError('answer')", ["mine.py:reward", "raised KeyError: 'answer'", "After 0 comes 1."]),
+    "miscounts": ("return [1.0]", ["mine.py:reward", "returned 1 rewards for 8 answers"]),
+    "says words": ("return ['good'] * 8", ["mine.py:reward", "returned 'good' for answer 0"]),
+    "takes other arguments": (None, ["mine.py:reward", "raised TypeError", "prompts"]),
+}
+
+
+@pytest.mark.parametrize("stage", ["grpo", "ppo"])
+@pytest.mark.parametrize("mistake", REWARDS)
+def test_a_reward_function_that(mistake, stage, keys, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("luthier.workflows.train.load_model", None)  # it is tried before
+    body, expected = REWARDS[mistake]
+    head = "def reward(prompts, completions, **columns):" if body else "def reward(answers):"
+    (tmp_path / "mine.py").write_text(f"{head}\n    {body}\n", encoding="utf-8")
+    said = refused(keys | {"stage": stage, "reward_funcs": f"{tmp_path}/mine.py:reward"}, tmp_path, capsys)
     assert all(part in said for part in expected), said
 
 

@@ -19,7 +19,7 @@ def test_the_starter_learns_by_reward(stage, tmp_path):
     assert done.returncode == 0, done.stderr
     rows = numbers(tmp_path)
     curve = [row["reward"] for row in rows if "reward" in row]
-    assert len(curve) == 40
+    assert len(curve) == rows[-1]["total_steps"]
     assert np.mean(curve[:10]) < 0.3
     assert np.mean(curve[-10:]) > 0.8
     assert [row["eval_reward"] for row in rows if "eval_reward" in row][-1] > 0.8

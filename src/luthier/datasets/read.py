@@ -41,15 +41,24 @@ def read_samples(config: Config, names: Sequence[str] | None = None, *, wants: t
     names = config.dataset if names is None else names
     if not names:
         raise DataError("no dataset was given.", "Set dataset: a registered name or a path, or several with commas.")
+    return samples_of(_entries(config, names), config, wants)
+
+
+def check_datasets(config: Config, *, wants: type[Sample]) -> None:
+    """Raises DataError, which names all of them, where dataset and eval_dataset cannot give what is wanted. Opens nothing but
+    dataset_info.json."""
+    check_wants(_entries(config, [*(config.dataset or ()), *(config.eval_dataset or ())]), wants)
+
+
+def _entries(config: Config, names: Sequence[str]) -> list[Entry]:
     modelscope = prefers_modelscope(config.hub)
-    return samples_of([find_entry(name, config.dataset_dir, modelscope=modelscope) for name in names], config, wants)
+    return [find_entry(name, config.dataset_dir, modelscope=modelscope) for name in names]
 
 
 def samples_of(entries: Sequence[Entry], config: Config, wants: type[Sample]) -> SampleSet:
     """The samples of entries that need not be registered anywhere. Raises DataError as read_samples does."""
     _check_weights(config, len(entries))
-    for entry in entries:
-        check_wants(entry, wants)
+    check_wants(entries, wants)
     return SampleSet([OneSet(entry, open_source(entry, config), config, wants) for entry in entries], config)
 
 

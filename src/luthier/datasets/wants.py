@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from luthier.datasets.info import Entry
 from luthier.errors import DataError
 from luthier.types import Conversation, Preference, Prompt, Rated, Sample, Text
@@ -27,14 +29,16 @@ LEARNS_FROM = {
 }
 
 
-def check_wants(entry: Entry, wants: type[Sample]) -> None:
-    """Raises DataError unless entry's rows can become samples of class wants."""
-    if wants in CAN_GIVE[entry.holds] or (wants is Text and entry.holds == "conversation" and entry.formatting == "alpaca"):
-        return
-    raise DataError(
-        f'dataset "{entry.name}" holds {HOLDS[entry.holds]}, but this stage needs {LEARNS_FROM[wants]}.',
-        _remedy(entry, wants),
-    )
+def check_wants(entries: Sequence[Entry], wants: type[Sample]) -> None:
+    """Raises DataError, which names all of them, unless the rows of every entry can become samples of class wants."""
+    others = [entry for entry in entries if not _can_give(entry, wants)]
+    if others:
+        said = ", ".join(f'dataset "{entry.name}" holds {HOLDS[entry.holds]}' for entry in others)
+        raise DataError(f"{said}, but this stage needs {LEARNS_FROM[wants]}.", _remedy(others[0], wants))
+
+
+def _can_give(entry: Entry, wants: type[Sample]) -> bool:
+    return wants in CAN_GIVE[entry.holds] or (wants is Text and entry.holds == "conversation" and entry.formatting == "alpaca")
 
 
 def _remedy(entry: Entry, wants: type[Sample]) -> str:

@@ -45,20 +45,27 @@ class Rewards:
         self, prompts: Sequence[Prompt], answers: Sequence[Answer], rollouts: Rollouts
     ) -> tuple[np.ndarray, dict[str, float]]:
         """The weighted sum of each answer, (answers,) float64, and the mean of each part by "rewards/<name>"."""
+        parts = self._of_functions(prompts, [answer.text for answer in answers])
+        if self.model is not None:
+            parts["rewards/model"] = self.model(answers, rollouts)
+        return np.sum(list(parts.values()), axis=0), {name: float(scores.mean()) for name, scores in parts.items()}
+
+    def try_out(self, prompt: Prompt, count: int) -> None:
+        """Ask the functions about count answers to one prompt, all of them the given answer (or none), so that one that raises
+        or miscounts is found before a model is loaded. Raises TrainingError."""
+        self._of_functions([prompt] * count, [prompt.reference or ""] * count)
+
+    def _of_functions(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> dict[str, np.ndarray]:
         asked = [[{"role": m.role, "content": m.content} for m in prompt.conversation.messages] for prompt in prompts]
         keys = sorted({key for prompt in prompts for key in prompt.columns} - {"prompts", "completions", "reference"})
         columns: dict[str, list[Any]] = {key: [prompt.columns.get(key) for prompt in prompts] for key in keys}
         columns["reference"] = [prompt.reference for prompt in prompts]
         if any(prompt.conversation.tools for prompt in prompts):
             columns["tools"] = [prompt.conversation.tools for prompt in prompts]
-        texts = [answer.text for answer in answers]
-        parts = {
+        return {
             f"rewards/{name.rpartition(':')[2]}": weight * np.array(ask(function, name, asked, texts, columns))
             for (name, function), weight in zip(self._functions, self._weights)
         }
-        if self.model is not None:
-            parts["rewards/model"] = self.model(answers, rollouts)
-        return np.sum(list(parts.values()), axis=0), {name: float(scores.mean()) for name, scores in parts.items()}
 
 
 class RewardModel:

@@ -21,6 +21,7 @@ from luthier.batches.stream import StreamLoader
 from luthier.batches.views import Tokens
 from luthier.config import Config
 from luthier.config.sharding import sharding_of
+from luthier.datasets import check_datasets
 from luthier.hub import resolve_model
 from luthier.models.load import load_config_of_model, load_model
 from luthier.models.score import Scorer
@@ -115,9 +116,11 @@ def _run(config: Config, crew: Crew | None = None) -> Run:
 
 def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None:
     set_seed(config.seed, deterministic=config.full_determinism)
+    stage = STAGES[config.stage](config)
+    rewards, callbacks = Rewards(config), make_callbacks(config, run)  # what is missing is said before anything is loaded
+    check_datasets(config, wants=stage.sample)
     tokenizer = load_tokenizer(config)
     template = find_template(config, tokenizer)
-    stage = STAGES[config.stage](config)
     model_config = load_config_of_model(config)
     precision = training_precision(config, device, getattr(model_config, "dtype", None))
     for note in filter(None, (precision.note, choose_tf32(config.tf32, device))):
@@ -134,13 +137,16 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
         logger.info("%s", sharding.describe(parallel.world_size, device.kind))
     sharding = sharding if parallel.world_size > 1 else None
     birthplace = device.torch if not sharding or holds_whole(config, device) else torch.device("cpu")
-    rewards, callbacks = Rewards(config), make_callbacks(config, run)  # what is missing is said before anything is loaded
 
     if not parallel.is_main:
         parallel.barrier()  # rank 0 fills the token cache, the others read it
     data, held_out = datasets(config, encode)
     if parallel.is_main:
         parallel.barrier()
+
+    if config.stage in PLAYERS:
+        questions = Questions.read(config, data)
+        rewards.try_out(questions.sample(0), config.num_generations)
 
     model = load_model(config, device=birthplace, dtype=precision.param_dtype, for_training=True)
     adapter = make_adapter(config, stage)
@@ -155,7 +161,7 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
         player = PLAYERS[config.stage](
             config,
             stage=stage,
-            questions=Questions.read(config, data),
+            questions=questions,
             respond=respond,
             scorer=scorer,
             net=net,

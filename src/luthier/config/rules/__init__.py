@@ -11,8 +11,9 @@ from luthier.config.rules.machine import MACHINE
 from luthier.config.rules.optimizer import OPTIMIZER
 from luthier.config.rules.parts import PARTS
 from luthier.config.rules.preference import PREFERENCE
+from luthier.config.rules.stages import STAGES
 from luthier.config.rules.teaching import TEACHING
 from luthier.config.rules.tokens import TOKENS
 from luthier.config.rules.tuning import TUNING
 
-RULES = (*JOB, *DATA, *EVALUATION, *MACHINE, *TUNING, *OPTIMIZER, *PARTS, *TEACHING, *TOKENS, *PREFERENCE, *EXPORT)
+RULES = (*JOB, *DATA, *EVALUATION, *MACHINE, *TUNING, *OPTIMIZER, *PARTS, *TEACHING, *TOKENS, *PREFERENCE, *STAGES, *EXPORT)

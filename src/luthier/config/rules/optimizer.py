@@ -14,8 +14,8 @@ OPTIMIZER = (
     Rule(
         "low-memory optimizers are for full tuning",
         ("use_galore", "use_apollo", "use_badam", "finetuning_type"),
-        lambda c: c.finetuning_type == "lora" and (c.use_galore or c.use_apollo or c.use_badam),
-        "GaLore, APOLLO and BAdam save the memory of full tuning; with lora there is none to save.",
+        lambda c: c.finetuning_type in ("lora", "oft") and (c.use_galore or c.use_apollo or c.use_badam),
+        "GaLore, APOLLO and BAdam save the memory of full tuning; with an adapter there is none to save.",
     ),
     Rule(
         "projections are AdamW's",
@@ -34,8 +34,8 @@ OPTIMIZER = (
     Rule(
         "projected names are for full tuning",
         ("optim", "finetuning_type"),
-        lambda c: c.finetuning_type == "lora" and str(c.optim).startswith(("galore", "apollo")),
-        "GaLore and APOLLO save the memory of full tuning; with lora there is none to save.",
+        lambda c: c.finetuning_type in ("lora", "oft") and str(c.optim).startswith(("galore", "apollo")),
+        "GaLore and APOLLO save the memory of full tuning; with an adapter there is none to save.",
     ),
     Rule(
         "gradients that are gone cannot be scaled",
