@@ -81,7 +81,7 @@ def find_divider(layer: nn.Module, run: Run, state: Tensor, linears: Sequence[nn
         after = run(state)
         for parameter, value in zip(changed, kept):
             parameter.copy_(value)
-        if float((after - before).norm()) <= tolerance * float((before - state).norm()):
+        if float((after - before).float().norm()) <= tolerance * float((before - state).float().norm()):
             return divide
     return None
 

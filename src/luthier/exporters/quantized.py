@@ -107,7 +107,7 @@ class Quantized(Safetensors):
             raise ExportError(
                 f"{folder}: the quantised model is {report['kl_divergence']:.3g} nats (KL) from the trained one, more than "
                 f"the {self.tolerance:g} that {self.bits} bits explain.",
-                "Use more bits, other calibration data, or set export_verify: off if you know why.",
+                "Choose another export_format (for gptq and awq: other data), or export_verify: off if you know why.",
             )
         return report
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GROUPS = (128, 64, 32)
 """Columns that share a scale: the largest that divides the inputs of every layer."""
 
-REMEDY = "Export it as safetensors or gguf."
+REMEDY = "Export it as safetensors, or as gguf where that knows the model."
 
 Run = Callable[[Tensor], Tensor]
 

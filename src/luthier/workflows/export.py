@@ -55,6 +55,8 @@ def export(config: Config) -> Path:
     exporter.check(shapes, tokenizer, dtype)
     if exporter.needs_rows:
         exporter.calibrate(calibration_rows(config, template, context_length(shapes.config)))
+    elif config.export_quantization_dataset:
+        logger.info("%s needs no calibration: export_quantization_dataset is not read", config.export_format)
     model = load_model(config, device=device.torch, dtype=_merging_dtype(shapes, device, dtype))
     if config.adapter_name_or_path:
         adapter = ADAPTERS[config.finetuning_type](config)
