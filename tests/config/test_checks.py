@@ -70,7 +70,6 @@ BROKEN = {
     "quantised bases take one adapter": {"quantization_bit": 4, "adapter_name_or_path": "a,b"},
     "quantised bases keep their vocabulary": {"quantization_bit": 4, "resize_vocab": True},
     "quantised training is on one device map": JOB | {"quantization_device_map": "auto"},
-    "PiSSA changes the base": {"stage": "ppo", "reward_model": "r", "pissa_init": True},
     "fp16 is not cut": {"fsdp": "full_shard", "fp16": True},
     "a stage that draws answers is not cut": {"fsdp": "full_shard", "stage": "ppo", "reward_model": "r"},
     "a quantised base is not cut": {"deepspeed": {"zero_optimization": {"stage": 2}}, "quantization_bit": 4},

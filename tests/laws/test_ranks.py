@@ -21,7 +21,16 @@ def same_curve(one: Path, other: Path, within: float = 1e-5) -> None:
     alone, together = numbers(one), numbers(other)
     assert [row["step"] for row in alone] == [row["step"] for row in together] != []
     for expected, found in zip(alone, together, strict=True):
-        for key in ("loss", "eval_loss", "rewards/margins", "grad_norm", "learning_rate", "tokens_seen"):
+        for key in (
+            "loss",
+            "eval_loss",
+            "reward",
+            "eval_reward",
+            "rewards/margins",
+            "grad_norm",
+            "learning_rate",
+            "tokens_seen",
+        ):
             if key in expected:
                 assert found[key] == pytest.approx(expected[key], abs=within, rel=within), (expected["step"], key)
 

@@ -143,6 +143,14 @@ def test_held_out_prompts_are_answered_greedily(tmp_path, monkeypatch):
     assert found["eval_rewards/small"] == pytest.approx(np.mean(scores) / 20)
 
 
+def test_under_pissa_the_reference_is_the_model_that_the_training_began_with(tmp_path, monkeypatch):
+    """PiSSA splits the base, so that disabling the adapter alone would leave another model."""
+    trainer = make_trainer(tmp_path / "run", "ppo", monkeypatch, finetuning_type="lora", pissa_init=True, max_steps=2)
+    trainer.fit()
+    first, second = rows(trainer, "kl")
+    assert first == pytest.approx(0.0, abs=1e-4) and abs(second) > 1e-3
+
+
 class KillAt(Callback):
     def on_step_end(self, progress, metrics):
         if progress.step == 3:

@@ -97,12 +97,6 @@ TUNING = (
         "pissa_init splits the weights, which a quantised base cannot hold: use plain LoRA.",
     ),
     Rule(
-        "PiSSA changes the base",
-        ("pissa_init", "stage"),
-        lambda c: c.pissa_init and c.stage == "ppo",
-        "pissa_init changes the base weights, which this stage needs as its reference.",
-    ),
-    Rule(
         "one size of rotations",
         ("oft_rank", "oft_block_size"),
         lambda c: c.finetuning_type == "oft" and c.oft_rank > 0 and c.oft_block_size > 0 and is_set(c, "oft_block_size"),
