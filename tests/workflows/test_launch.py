@@ -19,7 +19,7 @@ def test_vllm_gets_model_adapters_template_limits_and_further_options(adapters, 
     one, two = adapters
     config = settle(
         load_config(
-            {"adapter_name_or_path": str(one), "api_adapters": [f"second={two}"], "vllm_maxlen": 1000, "vllm_gpu_util": 0.5,
+            {"adapter_name_or_path": str(one), "api_adapters": [f"second={two}"], "vllm_maxlen": 200, "vllm_gpu_util": 0.5,
              "vllm_enforce_eager": True, "infer_dtype": "bfloat16", "api_port": 9000, "api_key": "k", "max_concurrent": 7,
              "vllm_config": {"swap_space": 2, "enable_prefix_caching": True, "override": {"a": 1}}}
         )
@@ -30,7 +30,7 @@ def test_vllm_gets_model_adapters_template_limits_and_further_options(adapters, 
     assert after(words, "--served-model-name") == "tiny"
     assert words[words.index("--lora-modules") + 1 :][:2] == [f"tuned1={one}", f"second={two}"]
     for flag, value in (
-        ("--max-model-len", "1000"), ("--gpu-memory-utilization", "0.5"), ("--dtype", "bfloat16"), ("--port", "9000"),
+        ("--max-model-len", "200"), ("--gpu-memory-utilization", "0.5"), ("--dtype", "bfloat16"), ("--port", "9000"),
         ("--max-num-seqs", "7"), ("--swap-space", "2"), ("--override", json.dumps({"a": 1})),
     ):  # fmt: skip
         assert after(words, flag) == value
@@ -49,6 +49,16 @@ def test_sglang_likewise_and_the_tokenizers_own_template_is_left_alone(tiny_fold
     assert after(words, "--tp-size") == "2"
     assert after(words, "--context-length") == "99"
     assert "--chat-template" not in words
+
+
+def test_no_server_is_asked_for_more_than_the_model_was_made_for(tiny_folder):
+    most = json.loads((tiny_folder / "config.json").read_text())["max_position_embeddings"]
+    keys = {"model_name_or_path": str(tiny_folder), "vllm_maxlen": most + 1, "sglang_maxlen": most + 1}
+    config = settle(load_config(keys))
+    assert after(vllm_command(config, None), "--max-model-len") == str(most)
+    assert after(sglang_command(config, None), "--context-length") == str(most)
+    longer = settle(load_config(keys | {"rope_scaling": "yarn"}))
+    assert after(vllm_command(longer, None), "--max-model-len") == str(most + 1)
 
 
 def test_sglang_chooses_its_kernels_unless_the_user_does(adapters):

@@ -26,6 +26,7 @@ import torch
 from luthier.batches.loader import Loader, Step
 from luthier.batches.store import EncodedStore
 from luthier.batches.views import Tokens
+from luthier.runtime.files import write_atomic
 from luthier.types import Batch
 
 Arrange = Callable[[EncodedStore], tuple[Tokens, "Sequence[np.ndarray] | None"]]
@@ -124,7 +125,8 @@ class StreamLoader:
                     steps=self._loader.steps_per_epoch,
                 )
             )
-            _write_index(self._folder / INDEX, self._windows)
+            index = json.dumps([asdict(window) for window in self._windows])
+            write_atomic(self._folder / INDEX, index, durable=False)  # every process of a training writes the same one
         self._prepare(self._windows[number].next_sample, keep=first_sample)
 
     def _place(self, number: int) -> int:
@@ -170,9 +172,3 @@ def _read_index(path: Path) -> list[Window]:
         return [Window(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
         return []
-
-
-def _write_index(path: Path, windows: Sequence[Window]) -> None:
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_text(json.dumps([asdict(window) for window in windows]), encoding="utf-8")
-    draft.replace(path)

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from luthier.config import Config
-from luthier.errors import ConfigError
+from luthier.engines.runner import context_length
+from luthier.errors import ConfigError, ModelError
 from luthier.hub import resolve_adapter, resolve_model
+from luthier.models.load import load_config_of_model
 from luthier.workflows.answering import load_words, settle
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ def vllm_command(config: Config, template: Path | None) -> list[str]:
     """The command line of vLLM's own OpenAI server."""
     adapters = _adapters(config)
     words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *_common(config, "--model")]
-    words += ["--max-model-len", str(config.vllm_maxlen), "--gpu-memory-utilization", str(config.vllm_gpu_util)]
+    words += ["--max-model-len", str(_length(config, "vllm_maxlen")), "--gpu-memory-utilization", str(config.vllm_gpu_util)]
     words += ["--max-num-seqs", str(config.max_concurrent)]
     words += ["--dtype", config.infer_dtype] if config.infer_dtype != "auto" else []
     words += ["--enforce-eager"] if config.vllm_enforce_eager else []
@@ -72,7 +74,12 @@ def sglang_command(config: Config, template: Path | None) -> list[str]:
     adapters = _adapters(config)
     words = [sys.executable, "-m", "sglang.launch_server", *_common(config, "--model-path")]
     words += ["--api-key", key] if (key := config.secret("api_key")) else []
-    words += ["--context-length", str(config.sglang_maxlen), "--mem-fraction-static", str(config.sglang_mem_fraction)]
+    words += [
+        "--context-length",
+        str(_length(config, "sglang_maxlen")),
+        "--mem-fraction-static",
+        str(config.sglang_mem_fraction),
+    ]
     words += ["--max-running-requests", str(config.max_concurrent), "--tp-size", str(_num_gpus(config.sglang_tp_size))]
     words += ["--dtype", config.infer_dtype] if config.infer_dtype != "auto" else []
     words += ["--trust-remote-code"] if config.trust_remote_code else []
@@ -92,6 +99,19 @@ def _common(config: Config, model: str) -> list[str]:
         # SGLang takes one name, vLLM several
         names = [*names, *config.api_model_name] if config.infer_backend == "vllm" else config.api_model_name[:1]
     return [model, str(folder), "--served-model-name", *names, "--host", config.api_host, "--port", str(config.api_port)]
+
+
+def _length(config: Config, key: str) -> int:
+    """Longest prompt plus answer: that of the config, or what the model was made for where that is less (both refuse more)."""
+    wanted = getattr(config, key)
+    try:
+        most = context_length(load_config_of_model(config))
+    except ModelError:  # an architecture that only the server knows
+        return wanted
+    if most and most < wanted and not config.rope_scaling:
+        log.info("%s: %d tokens, which is what the model was made for", key, most)
+        return most
+    return wanted
 
 
 def _environment(config: Config) -> dict[str, str]:
