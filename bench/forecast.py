@@ -3,9 +3,9 @@
     python -m bench.forecast                                 the whole grid, about 40 trainings
     python -m bench.forecast --methods lora --lengths short  a part of it; what was measured before is kept
 
-Memory is what Linux calls the high-water mark of the process's resident set (VmHWM), each run in a process of its own. What a
-training of next to no model takes (Python, its libraries, the tokenizer) is measured the same way and told apart: above it is
-what the forecast must find, within 15 %.
+Memory is the most that the process held at a time: what Linux counts as its anonymous memory (RssAnon, read every 20 ms) and
+the weights that it maps from their file. Each run has a process of its own. What a training of next to no model takes (Python,
+its libraries, the tokenizer) is measured the same way and told apart: above it is what the forecast must find, within 15 %.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "qlora": {"finetuning_type": "lora", "quantization_bit": 4},
 }
 LENGTHS: Mapping[str, Mapping[str, Any]] = {
-    "short": {"cutoff_len": 128, "per_device_train_batch_size": 16},
-    "long": {"cutoff_len": 2048, "per_device_train_batch_size": 2},
+    "short": {"cutoff_len": 128, "per_device_train_batch_size": 12},
+    "long": {"cutoff_len": 1536, "per_device_train_batch_size": 1},
 }
 VOCABULARIES = {"small": "6,400", "large": "151,936"}
+SUPERVISED = 0.25
+"""Share of the tokens that is learned: more costs time with a large vocabulary, and no memory."""
 LIMIT = 0.15
 
 
@@ -64,7 +66,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """peak_bytes: of the whole process.  step_s: seconds of a step, the median without the first."""
+    """peak_bytes: of the whole process, but pages of libraries.  step_s: seconds of a step, the median without the first."""
 
     peak_bytes: int
     step_s: float
@@ -86,30 +88,30 @@ def measure(cell: Cell, options: argparse.Namespace) -> Measured:
     work = options.work / "forecast" / "run"
     shutil.rmtree(work, ignore_errors=True)
     words, env = words_of(cell, options), environment(options.threads, work / "caches")
-    seen = watch([LUTHIER, "train", *words], output=work / "output.txt", env=env)
+    seen = watch([LUTHIER, "train", *words], output=work / "output.txt", env=env, counted=".safetensors")
     rows = [json.loads(line) for line in (work / "out" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     elapsed = [row["elapsed_s"] for row in rows if "loss" in row]
     took = median(later - earlier for earlier, later in pairwise(elapsed))
-    measured = Measured(peak_bytes=seen.high_water_bytes, step_s=took)
+    measured = Measured(peak_bytes=seen.held_bytes, step_s=took)
     kept.write_text(json.dumps(asdict(measured)), encoding="utf-8")
     return measured
 
 
 def forecast(cell: Cell, options: argparse.Namespace) -> tuple[int, float]:
-    """(bytes but those of the libraries, seconds of a step), as `luthier plan` says them."""
+    """(bytes but those of the libraries, seconds of a step), as `luthier train` says them, which knows what is learned."""
     from luthier.config import load_config
     from luthier.workflows.plan import plan_training
 
-    plan = plan_training(load_config(words_of(cell, options)))
+    plan = plan_training(load_config(words_of(cell, options)), supervised=SUPERVISED)
     return plan.peak_bytes - plan.memory["libraries"], plan.step_s or 0.0
 
 
 def make_data(folder: Path) -> Path:
-    """A dataset folder: samples that are longer than any cutoff_len here, with a prompt of one word."""
+    """A dataset folder: samples that are longer than any cutoff_len here, SUPERVISED of them answer."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {"instruction": "go", "input": "", "output": f"{number} " + "one two three four five " * 1000} for number in range(64)
-    ]
+    answer = "one two three four five " * 500
+    prompt = answer * round(1 / SUPERVISED - 1)
+    rows = [{"instruction": f"{number} {prompt}", "input": "", "output": answer} for number in range(32)]
     (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
     (folder / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json"}}), encoding="utf-8")
     return folder

@@ -33,7 +33,7 @@ class Shape:
 
 
 WIDE = {"hidden_size": 512, "intermediate_size": 1536, "head_dim": 64}
-BARE = {"hidden_size": 16, "intermediate_size": 16, "layers": 1, "heads": 1, "kv_heads": 1, "head_dim": 16}
+BARE = {"hidden_size": 16, "intermediate_size": 16, "layers": 2, "heads": 1, "kv_heads": 1, "head_dim": 16}
 
 SHAPES = {
     "small": Shape(tokenizer="minimind", vocab_size=6_400),

@@ -27,12 +27,14 @@ MEMORY_EVERY = 5
 class Watched:
     """wall_s: start to end.  row_times: seconds from start at which each row of the log appeared.  row_cpu_s: CPU seconds that
     the process tree had used by then.  peak_bytes: resident memory of the process tree at its highest (pages that two processes
-    share count twice).  high_water_bytes: of the first process alone, as the kernel saw it."""
+    share count twice).  high_water_bytes: of the first process alone, as the kernel saw it.  held_bytes: the most that
+    it held but for pages of files, which the kernel takes away and gives back; those that `counted` names are in."""
 
     returncode: int
     wall_s: float
     peak_bytes: int
     high_water_bytes: int = 0
+    held_bytes: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     row_times: list[float] = field(default_factory=list)
     row_cpu_s: list[float] = field(default_factory=list)
@@ -46,9 +48,11 @@ def watch(
     env: Mapping[str, str],
     stop_at_row: int | None = None,
     timeout_s: float = 7200,
+    counted: str = "",
 ) -> Watched:
     """log: the JSONL file to follow (made by the command; must not exist).  output: file that receives stdout and stderr.
 
+    counted: files whose names end so are memory that the command holds where it maps them (weights); looking costs some time.
     stop_at_row: end the command when the log has so many rows (its returncode is then 0). SystemExit with the end of the
     output where the command fails or takes longer than timeout_s.
     """
@@ -59,12 +63,13 @@ def watch(
         process = subprocess.Popen(
             [str(part) for part in command], stdout=sink, stderr=subprocess.STDOUT, env=dict(env), start_new_session=True
         )
-        meter = _Meter(process.pid)
+        meter = _Meter(process.pid, counted)
         tail = _Tail(log, start, meter)
         polls = 0
         try:
             while process.poll() is None and not stopped:
                 tail.look()
+                meter.glance()
                 if polls % MEMORY_EVERY == 0:
                     meter.look()
                 polls += 1
@@ -85,6 +90,7 @@ def watch(
         wall_s=wall_s,
         peak_bytes=meter.peak,
         high_water_bytes=meter.high_water,
+        held_bytes=meter.held,
         rows=tail.rows,
         row_times=tail.times,
         row_cpu_s=tail.cpu_s,
@@ -131,13 +137,15 @@ class _Tail:
 
 class _Meter:
     """Memory and CPU time of a process and its children. peak: of their resident memory's sum, and of the first process's own
-    high-water mark.  cpu_s: CPU seconds of those that live."""
+    high-water mark.  held: of the first process, without files but those counted.  cpu_s: CPU seconds of those that live."""
 
-    def __init__(self, pid: int):
+    def __init__(self, pid: int, counted: str = ""):
         self._root = psutil.Process(pid)
-        self._status = Path("/proc") / str(pid) / "status"
+        self._folder = Path("/proc") / str(pid)
+        self._counted, self._mapped = counted, 0
         self.peak = 0
         self.high_water = 0
+        self.held = 0
         self.cpu_s = 0.0
 
     def look(self) -> None:
@@ -150,16 +158,34 @@ class _Meter:
                     cpu_s += sum(process.cpu_times()[:2])  # user and system
                 except psutil.Error:  # it ended between the two calls
                     continue
-            self.high_water = max(self.high_water, self._high_water())
+            self._mapped = self._of_files() if self._counted else 0
+            self.glance()
             self.peak = max(self.peak, total, self.high_water)
             self.cpu_s = max(self.cpu_s, cpu_s)
         except psutil.Error:
             return
 
-    def _high_water(self) -> int:
+    def glance(self) -> None:
+        """Only what the kernel writes down of the first process: cheap enough for every poll."""
         try:
-            text = self._status.read_text()
+            lines = (self._folder / "status").read_text().splitlines()
         except OSError:
-            return 0
-        line = next((line for line in text.splitlines() if line.startswith("VmHWM:")), None)
-        return int(line.split()[1]) * 1024 if line else 0
+            return
+        sizes = {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith(("VmHWM", "RssAnon"))}
+        self.high_water = max(self.high_water, sizes.get("VmHWM", 0))
+        self.held = max(self.held, sizes.get("RssAnon", 0) + self._mapped)
+
+    def _of_files(self) -> int:
+        """Bytes of the counted files that are in memory as they are in the file."""
+        found, inside = 0, False
+        try:
+            with (self._folder / "smaps").open() as file:
+                for line in file:
+                    word, _, rest = line.partition(" ")
+                    if not word.endswith(":"):
+                        inside = line.rstrip().endswith(self._counted)
+                    elif inside and word in ("Rss:", "Anonymous:"):
+                        found += (1 if word == "Rss:" else -1) * int(rest.split()[0]) * 1024
+        except OSError:  # it has ended
+            return self._mapped
+        return found

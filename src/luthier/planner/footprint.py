@@ -34,6 +34,9 @@ class Footprint:
     widest: values a token of the largest matrix product.
     parameters, trainable: counts.  weight_bytes, trainable_bytes: in the dtypes of the net.  head_learns: the head is trained.
     capped: logits go through a cap (Gemma 2), which keeps a copy.
+    unpacked_bytes: of the largest matrix of a quantised base, made whole for its product.  mapped_bytes: of the full weights it
+    was quantised from, which a CPU keeps mapped with the embeddings of the same file.  value_bytes: of one value in a layer,
+    which is more than a weight takes in a quantised base.
     kept: bytes a token kept for the backward pass.  kept_checkpointed: the same with gradient checkpointing.
     kept_pairs: bytes kept for each pair of tokens of one sample (its length squared), where attention is not fused.
     gradient_bytes, optimizer_bytes: of the parameters that learn at one time; without a better knowledge, trainable_bytes and
@@ -54,6 +57,9 @@ class Footprint:
     trainable_bytes: int
     head_learns: bool
     capped: bool = False
+    unpacked_bytes: int = 0
+    mapped_bytes: int = 0
+    value_bytes: int = 4
     kept: float
     kept_checkpointed: float
     kept_pairs: float = 0.0
@@ -68,6 +74,11 @@ class Footprint:
     def layer(self) -> float:
         """Bytes a token kept by one layer."""
         return (self.kept - self.kept_checkpointed) / max(1, self.layers)
+
+    @property
+    def learning_layer(self) -> float:
+        """The same of a layer that gradients reach: where the last layers alone learn, the others keep nothing."""
+        return self.layer * max(1.0, self.linear / max(1, self.needing_gradient, self.learning))
 
     @property
     def head_bytes(self) -> int:
@@ -158,6 +169,7 @@ def measure(net: nn.Module, tokens: int = PROBE_TOKENS, *, longest: int = 0, unf
         trainable_bytes=trainable_bytes,
         head_learns=head is not None and any(p.requires_grad for p in head.parameters()),
         capped=getattr(text, "final_logit_softcapping", None) is not None,
+        value_bytes=base.dtype.itemsize,
         kept=kept,
         kept_checkpointed=checkpointed,
         kept_pairs=pairs,

@@ -30,10 +30,9 @@ FEW_TOKENS = {"cpu": 256, "cuda": 2048}
 """Below this, making activations again (gradient checkpointing) is better than fewer tokens at once."""
 UNFUSED_COPIES = 3
 """Float32 matrices of tokens x tokens, one a head, that attention spelled out needs in its backward pass for itself."""
-HOLES = {"cpu": 7.5, "cuda": 0.5}
-"""What an allocator holds beyond what is alive, in layers' worth of activations. glibc seldom uses the hole of an aligned block
-for the next one of the same size, as small objects settle in its corners: bench/forecast.py finds 6 to 9 layers' worth, with
-gradient checkpointing too, hidden size 512, 1,024 and 2,048 tokens."""
+HOLES = {"cpu": 1.5, "cuda": 0.5}
+"""What an allocator holds beyond what is alive, in layers' worth of activations: bench/forecast.py finds 0 to 2.5 with glibc as
+runtime/allocator.py sets it (7.5 before), with gradient checkpointing too."""
 FIRST_USE_BYTES = {"cpu": 60 << 20, "cuda": 0}
 """Code and buffers of the libraries that only a first training step brings into memory."""
 PAIR_SECONDS = {"cpu": 18e-9, "cuda": 0.0}
@@ -127,7 +126,7 @@ def memory(
     f = footprint
     if f.moves_early and tokens >= work.step_tokens:
         f = replace(f, gradient_bytes=0)
-    value = work.autocast_bytes or max(1, round(f.weight_bytes / max(1, f.parameters)))
+    value = work.autocast_bytes or f.value_bytes
     moments = (
         _at_the_loss(f, work, tokens, value, checkpointing),
         _in_the_layers(f, work, tokens, value, checkpointing),
@@ -136,7 +135,7 @@ def memory(
     )
     worst = max(moments, key=lambda parts: sum(parts.values()))
     return {
-        "weights": f.weight_bytes + work.autocast_bytes * f.linear,
+        "weights": f.weight_bytes + work.autocast_bytes * f.linear + (f.mapped_bytes if machine.kind == "cpu" else 0),
         **work.others,
         "gradients": worst.get("gradients", 0),
         "optimizer": f.optimizer_bytes,
@@ -152,7 +151,7 @@ def _kept(f: Footprint, work: Work, tokens: int, checkpointing: bool) -> tuple[f
     """(bytes kept by all layers, bytes of one layer more that is made again), of a micro-batch."""
     learning, pairs = tokens * work.share, tokens * work.share * min(tokens, work.segment)
     if checkpointing:
-        return learning * f.kept_checkpointed, learning * f.layer + pairs * f.kept_pairs / max(1, f.layers)
+        return learning * f.kept_checkpointed, learning * f.learning_layer + pairs * f.kept_pairs / max(1, f.layers)
     return learning * f.kept + pairs * f.kept_pairs, 0.0
 
 
@@ -160,13 +159,14 @@ def _at_the_loss(f: Footprint, work: Work, tokens: int, value: int, checkpointin
     kept, _ = _kept(f, work, tokens, checkpointing)
     learned = tokens * work.share * work.supervised
     logits = 4 * f.vocabulary * learned
-    several = logits > work.logits_chunk_bytes  # the next chunk is made while the last one is held
-    copies = 1 + several + f.head_learns + f.capped + work.chunks
-    halves = min(logits, work.logits_chunk_bytes) / 2 if value == 2 else 0.0
+    chunk = min(logits, work.logits_chunk_bytes)
+    following = min(logits - chunk, chunk)  # is made while the last one is held
+    copies = 1 + f.head_learns + f.capped + work.chunks
+    halves = chunk / 2 if value == 2 else 0.0
     return {
         "gradients": 0 if tokens >= work.step_tokens else f.gradient_bytes,
         "activations": int(kept),
-        "logits": int(copies * min(logits, work.logits_chunk_bytes) + halves + f.head_bytes + 8 * f.hidden * learned),
+        "logits": int(copies * chunk + following + halves + f.head_bytes + 8 * f.hidden * learned),
     }
 
 
@@ -177,7 +177,8 @@ def _in_the_layers(f: Footprint, work: Work, tokens: int, value: int, checkpoint
     gradients = f.gradient_bytes
     if tokens >= work.step_tokens:  # one micro-batch a step: gradients grow while what was kept shrinks
         gradients = max(0, gradients - int(kept))
-    return {"gradients": gradients, "activations": int(kept + again + learning * 2 * f.widest * value + spelled)}
+    buffers = learning * 2 * f.widest * value + f.unpacked_bytes
+    return {"gradients": gradients, "activations": int(kept + again + buffers + spelled)}
 
 
 def step_flops(footprint: Footprint, work: Work, checkpointing: bool) -> float:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,6 +20,7 @@ from luthier.config.keys.optimizer import OptimizerKeys
 from luthier.config.keys.quantization import QuantizationKeys
 from luthier.config.keys.tuning import TuningKeys
 from luthier.models.attention import spelled_out
+from luthier.planner.bits import loaded_bits, stored_bits
 from luthier.planner.footprint import Footprint, measure
 from luthier.trainer.layerwise import moves_early
 from luthier.trainer.optimizers import BITSANDBYTES, make_optimizer
@@ -44,8 +45,10 @@ LOW = 3
 MIXED = ("num_experts", "num_local_experts", "n_routed_experts", "mlp_only_layers", "no_rope_layers", "block_types")
 """Settings of models whose layers are not all alike."""
 
-QUANTISED_BYTES = {(4, False): 0.5 + 4 / 64, (4, True): 0.5 + 1 / 64 + 4 / (64 * 256), (8, False): 1.0, (8, True): 1.0}
-"""(bits, double quantisation) -> bytes a weight of a bitsandbytes base: its bits and a scale for each block of 64 weights."""
+MOMENTS = {"AdamW": 2, "AdEMAMix": 3, "Lion": 1, "RMSprop": 1}
+LEAST_8BIT, BLOCK_8BIT = 4096, 256
+"""bitsandbytes' optimizers: numbers that each keeps for a weight. In 8 bits a block of weights shares a float32; a parameter of
+fewer weights than LEAST_8BIT keeps 32 (bitsandbytes/optim/optimizer.py, min_8bit_size)."""
 
 
 def footprint_of(config: Config, shape: PretrainedConfig, dtype: torch.dtype, *, longest: int = 0) -> Footprint:
@@ -92,14 +95,16 @@ def _measured(config: Config, shape: PretrainedConfig, dtype: torch.dtype, longe
     fresh = config.model_copy(update={"adapter_name_or_path": None, "create_new_adapter": False, "pissa_init": False})
     with _shapes_only():
         model = _build(config, shape, dtype)
-        saved = _saved_by_bits(model, config.quantization_bit, config.double_quantization)
-        model.is_quantized = config.quantization_bit is not None  # adapters wrap such a base in another way
+        quantised = _quantised(config, shape, model, config.quantization_bit)
+        model.is_quantized = quantised.any and not quantised.lean  # adapters wrap such a base in another way
         net = ADAPTERS[config.finetuning_type](fresh).attach(model)
     gradients, states = learning_bytes(config, net)  # outside: an optimizer counts its steps in real numbers
     footprint = measure(net, longest=longest, unfused=spelled_out)
     return replace(
         footprint,
-        weight_bytes=footprint.weight_bytes - saved,
+        weight_bytes=footprint.weight_bytes - quantised.saved_bytes,
+        unpacked_bytes=quantised.unpacked_bytes,
+        mapped_bytes=quantised.mapped_bytes,
         gradient_bytes=gradients,
         optimizer_bytes=states,
         moves_early=moves_early(config),
@@ -124,20 +129,21 @@ def weight_bytes_of(config: Config, shape: PretrainedConfig, dtype: torch.dtype,
     with _shapes_only():
         model = _build(config, shape, dtype)
     full = sum(p.numel() * p.element_size() for p in model.parameters())
-    return full - _saved_by_bits(model, bits, config.double_quantization)
+    return full - _quantised(config, shape, model, bits).saved_bytes
 
 
 def learning_bytes(config: Config, net: nn.Module) -> tuple[int, int]:
     """(bytes of gradients, bytes of optimizer state) that are held at a time: the optimizer itself takes a step on shapes.
 
-    bitsandbytes' optimizers run on GPUs alone; theirs is one byte or four a value of each moment.
+    bitsandbytes' optimizers know no shapes without numbers: theirs is counted.
     """
     name = str(config.optim)
     plain = not (config.use_galore or config.use_apollo or config.use_badam or config.use_muon)
     if plain and name in BITSANDBYTES:
         learning = [p for p in net.parameters() if p.requires_grad]
-        moments = (2 if "adam" in name else 1) * (1 if "8bit" in name else 4)
-        return _bytes(learning), moments * sum(p.numel() for p in learning)
+        kind = BITSANDBYTES[name].removeprefix("Paged")
+        moments = MOMENTS[kind.removesuffix("8bit").removesuffix("32bit")]
+        return _bytes(learning), moments * sum(_moment_bytes(p.numel(), kind.endswith("8bit")) for p in learning)
     optimizer = make_optimizer(net, config)
     learning = [p for p in net.parameters() if p.requires_grad]
     try:
@@ -150,6 +156,11 @@ def learning_bytes(config: Config, net: nn.Module) -> tuple[int, int]:
     finally:
         optimizer.zero_grad(set_to_none=True)
     return _bytes(learning), states
+
+
+def _moment_bytes(count: int, in_8_bits: bool) -> int:
+    """Bytes of one moment of a parameter of so many weights, as bitsandbytes keeps it."""
+    return count + 4 * -(-count // BLOCK_8BIT) if in_8_bits and count >= LEAST_8BIT else 4 * count
 
 
 def _states(optimizer: torch.optim.Optimizer) -> int:
@@ -174,9 +185,40 @@ def _shapes_only() -> Iterator[None]:
         yield
 
 
-def _saved_by_bits(model: PreTrainedModel, bits: int | None, double: bool) -> int:
-    """Linear layers but the head take fewer bytes in a quantised base; embeddings and norms stay as they are."""
-    if (bits, double) not in QUANTISED_BYTES:
-        return 0
-    weights = [layer.weight for layer in linear_layers(model).values()]
-    return int(sum(w.numel() * (w.element_size() - QUANTISED_BYTES[bits, double]) for w in weights))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Quantised:
+    """saved_bytes: by which a base in fewer bits is smaller.  unpacked_bytes: of its largest matrix, which every library makes
+    whole for a product.  mapped_bytes: of the full weights in their file.  any: whether there are fewer bits.
+    lean: LoRA is as over full weights (adapters/lora_4bit.py)."""
+
+    saved_bytes: int = 0
+    unpacked_bytes: int = 0
+    mapped_bytes: int = 0
+    any: bool = False
+    lean: bool = False
+
+
+def _quantised(config: Config, shape: PretrainedConfig, model: PreTrainedModel, bits: int | None) -> _Quantised:
+    """Linear layers but the head take fewer bytes; embeddings and norms stay as they are."""
+    size = model.dtype.itemsize
+    method, double = config.quantization_method, config.double_quantization
+    if bits is not None:
+        each = loaded_bits(method, bits, double=double, value_bits=8 * size)
+    else:
+        each = stored_bits(_settings(shape), value_bits=8 * size)
+    if each is None:
+        return _Quantised()
+    counts = [layer.weight.numel() for layer in linear_layers(model).values()]
+    return _Quantised(
+        saved_bytes=int(sum(counts) * (size - each / 8)),
+        unpacked_bytes=max(counts) * size,
+        mapped_bytes=sum(counts) * size if bits is not None else 0,
+        any=True,
+        lean=(method, bits) == ("bnb", 4),
+    )
+
+
+def _settings(shape: PretrainedConfig) -> dict[str, Any]:
+    """What config.json says of its own quantisation."""
+    found = getattr(shape, "quantization_config", None) or {}
+    return found if isinstance(found, dict) else found.to_dict()
