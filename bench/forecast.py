@@ -43,6 +43,13 @@ VOCABULARIES = {"small": "6,400", "large": "151,936"}
 SUPERVISED = 0.25
 """Share of the tokens that is learned: more costs time with a large vocabulary, and no memory."""
 LIMIT = 0.15
+HOW = (
+    "Measured: the most that a training process holds at a time, its anonymous memory and the weights mapped from their file, "
+    "less what a training of next to no model takes, measured alike (process MiB is both). Two steps a cell, a model 512 wide "
+    "with 8 layers in float32; short: 12 samples of 128 tokens a step, long: one of 1,536, a quarter of them learned. What the "
+    "allocator leaves unused (HOLES in planner/forecast.py) was set by these same cells. The times are only good on an idle "
+    "machine; memory does not depend on it."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +189,7 @@ def compare(options: argparse.Namespace) -> int:
     within = sum(abs(ratio - 1) <= LIMIT for ratio in ratios)
     sections = [
         bullets(describe(options.threads, load)),
+        HOW,
         table(HEADER, lines),
         f"{within} of {len(ratios)} forecasts of memory are within {LIMIT:.0%}; "
         f"the worst are {min(ratios) - 1:+.0%} and {max(ratios) - 1:+.0%}.",
