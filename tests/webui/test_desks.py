@@ -81,6 +81,7 @@ def test_answers_are_shown_while_a_model_learns_by_rewards(browser, board):
     fill(page, "gradient_accumulation_steps", "1")
     page.locator(".fold", has_text="Other keys").click()
     keys = "reward_funcs: exact_answer\nnum_generations: 4\nmax_new_tokens: 16\nmax_steps: 40\nlogging_steps: 2"
+    keys += "\nval_size: 8\neval_strategy: steps\neval_steps: 10"
     page.locator("textarea[aria-label='Other keys']").fill(keys)
     page.wait_for_timeout(800)
     begin(page, "saves/rewarded")
@@ -96,6 +97,15 @@ def test_answers_are_shown_while_a_model_learns_by_rewards(browser, board):
     last = drawn[-1]
     page.locator("[data-test=drawn]", has_text=f"step {last['step']}").wait_for()
     assert last["completion"].strip() in shown.first.inner_text() and shown.count() == min(len(drawn), 30)
+    page.locator("[data-test=tiles] .tile", has_text="Eval reward").locator(
+        "b", has_text=re.compile(r"^-?[01]\.\d{3}$")
+    ).wait_for()
+    page.click("[data-test=live] .q-tab:has-text('Curves')")
+    page.locator("[data-test=which]").click()
+    page.locator(".q-menu .q-item", has_text=re.compile("^Reward$")).click()
+    page.locator("[data-test=chart] canvas").wait_for()
+    page.wait_for_timeout(800)
+    page.locator("[data-test=live]").screenshot(path=board.cache / "reward.png")
     assert browser.faults() == []
 
 

@@ -32,6 +32,7 @@ NOT_DRAWN = ("epoch", "total_steps", "elapsed_s", "tokens_seen")
 SMOOTHING = 0.06
 CHARTS = {
     "loss": ("loss", "eval_loss"),
+    "reward": ("reward", "eval_reward"),
     "learning_rate": ("learning_rate",),
     "grad_norm": ("grad_norm",),
     "tokens_per_second": ("tokens_per_second",),
@@ -74,7 +75,7 @@ class LiveRun:
                 with ui.element("div").classes("row-8 apart"):
                     words = {name: t(f"metric.{name}") for name in CHARTS}
                     self.which = ui.select(words, value="loss", on_change=self._redraw).props("outlined dense options-dense")
-                    self.which.props(f'aria-label="{escape(t("live.which"))}"').style("min-width: 168px")
+                    self.which.props(f'aria-label="{escape(t("live.which"))}" data-test="which"').style("min-width: 168px")
                     self.smoothing = ui.switch(t("live.smooth"), value=True, on_change=self._redraw).props("dense")
                 self.chart = ui.echart(self._options()).classes("chart").props('data-test="chart"')
             with ui.tab_panel("samples"):
@@ -147,12 +148,16 @@ class LiveRun:
 
     def _tile_html(self, status: dict[str, Any]) -> str:
         columns = self.page.shared.curves.read(self.run.metrics_file)
-        norm = columns.get("grad_norm")
+
+        def newest(name: str) -> float | None:
+            return columns[name][-1, 1] if name in columns and len(columns[name]) else None
+
         numbers = [
             ("loss", _number(status.get("loss"), "z.4f")),
             ("eval_loss", _number(status.get("eval_loss"), "z.4f")),
+            *((name, _number(newest(name), "z.3f")) for name in CHARTS["reward"] if name in columns),
             ("learning_rate", _number(status.get("learning_rate"), ".2e")),
-            ("grad_norm", _number(norm[-1, 1] if norm is not None and len(norm) else None, ".3g")),
+            ("grad_norm", _number(newest("grad_norm"), ".3g")),
             ("tokens_per_second", _number(status.get("tokens_per_second"), ",.0f")),
             ("epoch", _number(status.get("epoch"), ".2f")),
             ("memory", self._memory()),
@@ -220,19 +225,24 @@ class LiveRun:
         if which == "loss":
             lines = loss_lines(plain, smoothed, {name: t(f"metric.{name}") for name in names})
         else:
-            lines = [Line(name=self._called(which), points=plain.get(which, []))]
+            shown = [name for name in names if name in plain]
+            lines = [
+                Line(name=self._called(name), points=plain[name], number=number, dots=number > 0)
+                for number, name in enumerate(shown)
+            ]
         y = t(f"axis.{which}") if which in CHARTS else which
         return line_chart(lines, dark=self.page.dark, x=t("axis.step"), y=y)
 
     def _called(self, metric: str) -> str:
-        return self.page.t(f"metric.{metric}") if metric in CHARTS else metric
+        return self.page.t(f"metric.{metric}") if any(metric in names for names in CHARTS.values()) else metric
 
     def _offer(self) -> None:
         """Every number that this stage logs (rewards, KL ...) can be drawn."""
         assert self.which is not None
         columns = self.page.shared.curves.read(self.run.metrics_file)
         drawn = {name for names in CHARTS.values() for name in names}
-        names = [*CHARTS, *(name for name in sorted(columns) if name not in drawn and name not in NOT_DRAWN)]
+        names = [name for name in CHARTS if name in columns or name == "loss"]
+        names += [name for name in sorted(columns) if name not in drawn and name not in NOT_DRAWN]
         if names != list(self.which.options):
             self.which.set_options({name: self._called(name) for name in names}, value=self.which.value)
 
