@@ -1,15 +1,20 @@
 """Plans from configs alone: other models, optimizers, low stacks for tall ones, remedies that fit, the page of sizes."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from luthier.cli.plan import command
 from luthier.config import Config, load_config
+from luthier.config.keys.optimizer import OptimizerKeys
+from luthier.errors import ConfigError
 from luthier.planner.cards import find_card
+from luthier.trainer.optimizers import BITSANDBYTES, make_optimizer
 from luthier.workflows.fit import remedies
-from luthier.workflows.footprints import _measured, footprint_of
+from luthier.workflows.footprints import _measured, footprint_of, learning_bytes
 from luthier.workflows.plan import plan_training
 from luthier.workflows.sizes import METHODS, WORDS, needed, write_page
 
@@ -39,6 +44,45 @@ def test_optimizers_keep_what_they_keep():
     assert costs(use_galore=True, galore_rank=2).optimizer_bytes < 0.7 * adam
     block = costs(use_badam=True)
     assert block.gradient_bytes < weights / 2 and block.optimizer_bytes < adam / 2
+
+
+BY_NAME = [{"optim": name} for name in get_args(OptimizerKeys.model_fields["optim"].annotation)]
+BY_KEY = [{"use_galore": True}, {"use_apollo": True}, {"use_badam": True}, {"use_muon": True}, {"use_adam_mini": True}]
+
+
+@pytest.mark.parametrize(
+    "keys", BY_NAME + BY_KEY, ids=lambda keys: next(iter(keys.values())) if "optim" in keys else next(iter(keys))
+)
+def test_the_state_of_every_optimizer_is_what_a_real_step_leaves(keys):
+    """Every `optim` that a config accepts, on a model whose layers are large enough to be kept in 8 bits."""
+    schedule = "constant" if str(keys.get("optim")).startswith("schedule_free") else "linear"
+    given = {"model_name_or_path": "x", "finetuning_type": "full", "stage": "sft", "lr_scheduler_type": schedule}
+    try:
+        config = load_config(given | keys)
+    except ConfigError:
+        pytest.skip("refused by name")
+    if keys.get("optim") in BITSANDBYTES:
+        pytest.importorskip("bitsandbytes")
+    shape = shape_of(hidden_size=64, intermediate_size=128)
+    with torch.device("meta"):
+        net = AutoModelForCausalLM.from_config(shape)
+    told = learning_bytes(config, net)[1]
+    real = AutoModelForCausalLM.from_config(shape)
+    optimizer = make_optimizer(real, config)
+    learning = [parameter for parameter in real.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    left = sum(tensor.nbytes for tensor in tensors_in(optimizer.state.values()) if tensor.numel() != 256)  # maps of 8 bits
+    assert told == pytest.approx(left, rel=0.05, abs=2048)
+
+
+def tensors_in(values):
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, dict):
+            yield from tensors_in(value.values())
 
 
 @pytest.mark.parametrize("keys", [{}, {"finetuning_type": "lora"}, {"finetuning_type": "freeze"}, {"use_badam": True}])
