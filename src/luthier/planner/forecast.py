@@ -32,7 +32,8 @@ UNFUSED_COPIES = 3
 """Float32 matrices of tokens x tokens, one a head, that attention spelled out needs in its backward pass for itself."""
 HOLES = {"cpu": 1.5, "cuda": 0.5}
 """What an allocator holds beyond what is alive, in layers' worth of activations: bench/forecast.py finds 0 to 2.5 with glibc as
-runtime/allocator.py sets it (7.5 before), with gradient checkpointing too."""
+runtime/allocator.py sets it (7.5 before). With gradient checkpointing a layer is one that is made again, which is one that
+gradients reach; without it the mean of all."""
 FIRST_USE_BYTES = {"cpu": 60 << 20, "cuda": 0}
 """Code and buffers of the libraries that only a first training step brings into memory."""
 PAIR_SECONDS = {"cpu": 18e-9, "cuda": 0.0}
@@ -142,7 +143,7 @@ def memory(
         **({"generation": work.generation} if "generation" in worst else {}),
         "activations": worst.get("activations", 0),
         "logits": worst.get("logits", 0),
-        "allocator": int(HOLES.get(machine.kind, 0.5) * tokens * work.share * f.layer),
+        "allocator": int(HOLES.get(machine.kind, 0.5) * tokens * work.share * (f.learning_layer if checkpointing else f.layer)),
         "libraries": machine.library_bytes + FIRST_USE_BYTES.get(machine.kind, 0),
     }
 
