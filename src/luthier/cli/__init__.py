@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one verb. Returns the exit code; the installed `luthier` command passes it on to the shell."""
     if argv is None:
         argv = sys.argv[1:]
-        if TRAINING & set(argv):
+        if next((word for word in argv if word not in LEVELS), "") in TRAINING:
             start_again()
     try:
         return _run(list(argv))
