@@ -23,3 +23,5 @@ def test_what_a_stage_reads_is_shown_in_it_and_what_it_does_not_read_is_not(stag
 def test_other_keys_are_always_in_sight():
     assert is_relevant("learning_rate", {"stage": "ppo"}) and is_relevant("lora_rank", {}), "lora is the default"
     assert not is_relevant("lora_rank", {"finetuning_type": "full"})
+    assert is_relevant("export_quantization_dataset", {"export_format": "awq"})
+    assert not is_relevant("export_quantization_dataset", {"export_format": "gguf"})

@@ -15,6 +15,7 @@ import yaml
 
 from luthier.config.docs import Doc, read_docs
 from luthier.config.later import is_built
+from luthier.config.rules.stages import STAGE_KEYS
 
 PSEUDO = ("compute_type",)
 """Fields that stand for several keys."""
@@ -68,6 +69,8 @@ def can_show(key: str) -> bool:
 
 def is_relevant(key: str, settings: Mapping[str, Any]) -> bool:
     """Whether the key means something under these settings."""
+    if key in STAGE_KEYS:
+        return (settings.get("stage") or read_docs()["stage"].default) in STAGE_KEYS[key]
     for rule in table()["relevant"]:
         if re.fullmatch(rule["keys"], key):
             return (settings.get(rule["key"]) or read_docs()[rule["key"]].default) in rule["among"]
