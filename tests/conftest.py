@@ -51,5 +51,7 @@ def make_tiny(family: str, **overrides):
         "eos_token_id": 2,
     }
     torch.manual_seed(0)
+    if "moe" in family or family == "mixtral":
+        shape |= {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
     config = AutoConfig.for_model(family, **(shape | overrides))
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)

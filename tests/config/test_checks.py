@@ -16,7 +16,7 @@ OTHER = {
     "dpo_label_smoothing": 0.1, "ld_alpha": 0.5, "simpo_gamma": 1.0, "kto_chosen_weight": 2.0, "kto_rejected_weight": 2.0,
     "kd_alpha": 0.5, "kd_beta": 0.5, "kd_temperature": 2.0, "num_generations": 4, "num_iterations": 2, "grpo_loss": "dapo",
     "grpo_beta": 0.1, "grpo_epsilon": 0.1, "grpo_epsilon_high": 0.3, "ppo_buffer_size": 2, "ppo_epochs": 1,
-    "ppo_score_norm": True, "ppo_target": 3.0, "ppo_whiten_rewards": True,
+    "ppo_score_norm": True, "ppo_target": 3.0, "ppo_whiten_rewards": True, "moe_aux_loss_coef": 0.1,
 }  # fmt: skip
 """A value of each key that is not its default."""
 BROKEN = {

@@ -17,7 +17,7 @@ from luthier.trainer.checkpoint import newest
 from luthier.trainer.loop import Trainer
 from luthier.trainer.parallel import Parallel
 from luthier.types import IGNORE_INDEX, Encoded, Segment
-from luthier.workflows.equip import as_learned, make_adapter, set_reference
+from luthier.workflows.equip import as_learned, balanced, make_adapter, set_reference
 
 CPU = torch.device("cpu")
 FLOAT32 = Precision(device_type="cpu", param_dtype=torch.float32, compute_dtype=torch.float32)
@@ -52,7 +52,15 @@ def samples(stage: str, count: int, seed: int = 0) -> list[tuple[int, Encoded]]:
 
 
 def make_trainer(
-    folder: Path, stage: str, *, micro_batch_tokens: int = 64, layout: str = "auto", count: int = 24, model=None, **keys
+    folder: Path,
+    stage: str,
+    *,
+    micro_batch_tokens: int = 64,
+    layout: str = "auto",
+    count: int = 24,
+    family: str = "qwen3",
+    model=None,
+    **keys,
 ) -> Trainer:
     """A Trainer of the stage over `count` synthetic samples and 8 to evaluate on, seeded, float32 on the CPU."""
     defaults = {
@@ -69,10 +77,11 @@ def make_trainer(
     config = Config(do_train=True, stage=stage, **(defaults | keys))
     store = as_learned(config, write_store(folder.parent / f"{folder.name}-train", samples(stage, count), {"fingerprint": "a"}))
     held = as_learned(config, write_store(folder.parent / f"{folder.name}-eval", samples(stage, 8, 1), {"fingerprint": "b"}))
-    part = STAGES[stage](config)
     torch.manual_seed(config.seed)
+    model = make_tiny(family).train() if model is None else model
+    part = balanced(config, STAGES[stage](config), model.config)
     adapter = make_adapter(config, part)
-    net = adapter.attach(make_tiny("qwen3").train() if model is None else model)
+    net = adapter.attach(model)
     net.train()
     scorer = Scorer(net, layout=layout)
     set_reference(config, part, scorer, adapter, net, device=CPU, precision=FLOAT32)

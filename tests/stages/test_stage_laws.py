@@ -14,6 +14,14 @@ VARIANTS = {
     "sft dft": {"use_dft_loss": True},
     "sft eaft": {"use_eaft_loss": True},
     "sft asft": {"use_asft_loss": True, "finetuning_type": "lora"},
+    "pt experts": {"packing": False, "moe_aux_loss_coef": 0.5, "family": "mixtral"},
+    "sft experts": {"moe_aux_loss_coef": 0.5, "family": "qwen3_moe"},
+    "sft asft experts": {
+        "moe_aux_loss_coef": 0.5,
+        "family": "qwen3_moe",
+        "use_asft_loss": True,
+        "finetuning_type": "lora",
+    },
     "rm": {},
     "dpo": {"finetuning_type": "lora"},
     "dpo all at once": {

@@ -19,6 +19,7 @@ from luthier.trainer.checkpoint import newest
 from luthier.trainer.loop import Trainer
 from luthier.trainer.parallel import Parallel
 from luthier.types import IGNORE_INDEX, Encoded, Segment
+from luthier.workflows.equip import balanced
 from tests.conftest import make_tiny
 
 
@@ -91,7 +92,7 @@ def make_trainer(
         net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return Trainer(
         config,
-        stage=STAGES["sft"](config),
+        stage=balanced(config, STAGES["sft"](config), model.config),
         model=net,
         adapter=adapter,
         scorer=Scorer(net, layout=layout, neftune_alpha=config.neftune_noise_alpha),

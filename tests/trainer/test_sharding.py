@@ -47,7 +47,7 @@ def test_the_curve_of_parts_is_that_of_the_whole(trained, case):
     for alone, parts in zip(row["one"], row["two"]):
         assert parts == pytest.approx(alone, abs=within, rel=within)
     assert row["apart"] < (2e-2 if case == "bfloat16" else 2e-5)
-    assert row["share"] < 0.52  # each process holds its half
+    assert row["share"] < 0.52 or CASES[case][0] is None  # each process holds its half
 
 
 @pytest.mark.slow

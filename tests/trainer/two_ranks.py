@@ -27,6 +27,8 @@ CASES = {
     "bfloat16": (ZERO3, {"finetuning_type": "full", "compute_dtype": torch.bfloat16}),
     "uneven passes": (ZERO3, {"finetuning_type": "full", "micro_batch_tokens": 1, "train_rows": 21}),
     "fewer samples than processes": (ZERO3, {"finetuning_type": "lora", "train_rows": 9}),
+    "experts": (ZERO3, {"family": "qwen3_moe", "moe_aux_loss_coef": 0.5}),
+    "experts, whole on each": (None, {"family": "qwen3_moe", "moe_aux_loss_coef": 0.5, "micro_batch_tokens": 30}),
     "tied embeddings, gemma": (ZERO3, {"finetuning_type": "full", "family": "gemma2"}),
 }
 
@@ -39,7 +41,7 @@ def alone() -> Parallel:
 
 
 def rows(trainer) -> list[dict]:
-    kept = ("step", "loss", "grad_norm", "eval_loss")
+    kept = ("step", "loss", "grad_norm", "eval_loss", "moe_aux_loss")
     return [{key: row[key] for key in kept if key in row} for row in trainer.run.read_metrics()]
 
 
@@ -51,12 +53,14 @@ def main(folder: Path) -> None:
         keys = SAVING | {"num_train_epochs": 1.5} | keys
         one = make_trainer(folder / f"{number}-one-{together.rank}", parallel=alone(), **keys, gradient_accumulation_steps=2)
         one.fit()
-        two = make_trainer(folder / f"{number}-two", parallel=together, sharding=sharding, **keys)
+        two = make_trainer(folder / f"{number}-two", parallel=Parallel(torch.device("cpu")), sharding=sharding, **keys)
         two.fit()
         expected = dict(one.model.named_parameters())
-        found = {key: value.detach().full_tensor() for key, value in two.model.named_parameters()}
+        held = {key: value.detach() for key, value in two.model.named_parameters()}
+        found = {key: value.full_tensor() if sharding else value for key, value in held.items()}
         apart = max(float((expected[key].detach() - found[key]).abs().max()) for key in expected)
-        parts = sum(p.to_local().numel() for p in two.model.parameters()) / sum(p.numel() for p in two.model.parameters())
+        local = sum((value.to_local() if sharding else value).numel() for value in held.values())
+        parts = local / sum(value.numel() for value in held.values())
         if together.is_main:
             print(json.dumps({"name": name, "one": rows(one), "two": rows(two), "apart": apart, "share": parts}), flush=True)
     together.close()

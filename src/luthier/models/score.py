@@ -7,6 +7,8 @@ Which one serves is proved on the model itself when the Scorer is made, not look
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,6 +46,7 @@ class Scorer(nn.Module):
     def __init__(self, model: nn.Module, *, layout: str = "auto", neftune_alpha: float | None = None):
         super().__init__()
         self.model = model
+        self._heard: list[Tensor] | None = None
         self.neftune_alpha = neftune_alpha
         self.layout = layout if layout != "auto" else self._proved_layout()
 
@@ -97,19 +100,37 @@ class Scorer(nn.Module):
         inputs = {"input_ids": batch.input_ids}
         if self.neftune_alpha and self.training:
             inputs = {"inputs_embeds": self._noisy_embeddings(batch)}
+        more = {} if self._heard is None or self._heard else {"output_router_logits": True}
         if self.layout == "packed":
             base.set_attn_implementation(ATTENTION)
-            more = {"first_is_prefix": True} if first_is_prefix else {}
+            more |= {"first_is_prefix": True} if first_is_prefix else {}
             output = base.get_decoder()(
                 **inputs, position_ids=batch.position_ids, segment_lengths=batch.segment_lengths, use_cache=False, **more
             )
+            if "output_router_logits" in more:
+                self._heard.extend(output.router_logits)
             return output.last_hidden_state[0]
         name, row = next(iter(inputs.items()))
         lengths = batch.segment_lengths
         rows = pad_sequence(row[0].split(lengths), batch_first=True)
         mask = pad_sequence([torch.ones(n, dtype=torch.long, device=row.device) for n in lengths], batch_first=True)
-        output = base.get_decoder()(**{name: rows}, attention_mask=mask, use_cache=False)
+        output = base.get_decoder()(**{name: rows}, attention_mask=mask, use_cache=False, **more)
+        if "output_router_logits" in more:
+            self._heard.extend(layer[mask.flatten().bool()] for layer in output.router_logits)
         return output.last_hidden_state[mask.bool()]
+
+    @contextmanager
+    def listening(self) -> Iterator[list[Tensor]]:
+        """Inside, the first pass of hidden adds to the list what each router says of each token, (T, E) before its softmax."""
+        self._heard = heard = []
+        try:
+            yield heard
+        finally:
+            self._heard = None
+
+    @property
+    def experts_per_token(self) -> int:
+        return base_of(self.model).num_experts_per_tok
 
     def head(self, hidden: Tensor) -> Tensor:
         """What the model's value head (models/heads.py) makes of hidden states (..., H): (...,) float32."""

@@ -88,7 +88,7 @@ class Updater:
         random_state = random_states(self.parallel.device)
         while True:
             try:
-                return self._accumulate(step)
+                return self._accumulate(step, random_state)
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error) or self.parallel.world_size > 1:
                     raise
@@ -113,7 +113,7 @@ class Updater:
             if self.parallel.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _accumulate(self, step: Step) -> tuple[float, Sums]:
+    def _accumulate(self, step: Step, random_state: dict[str, torch.Tensor]) -> tuple[float, Sums]:
         parallel = self.parallel
         units = max(1, step.supervised if self.stage.unit == "token" else len(step.samples))
         totals: list[torch.Tensor] = []
@@ -121,6 +121,7 @@ class Updater:
         if self.stage.looks_ahead:
             ahead = parallel.even(self._batches(step), self._spare(step))
             self.stage.begin_step(looked_ahead(self.compute, ahead, precision=self.precision, parallel=parallel))
+            restore_random(random_state, parallel.device)  # dropout and noise are those that were seen
         for (batch, counts), is_last in _with_last(parallel.even(self._batches(step), self._spare(step))):
             with self.precision.context():
                 total, metrics = self.compute(batch)

@@ -14,12 +14,15 @@ from luthier.models.dropout import disable_dropout
 from luthier.models.heads import ModelWithHead
 from luthier.models.load import load_model
 from luthier.models.reference import BaseReference, CachedReference, ModelReference, Reference
+from luthier.models.routers import require_routers
 from luthier.models.score import Scorer
+from luthier.stages.balanced import BALANCED, Balanced
 from luthier.workflows.headed import Headed
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from transformers import PretrainedConfig
 
     from luthier.adapters.base import Adapter
     from luthier.batches.views import Tokens
@@ -31,6 +34,14 @@ logger = logging.getLogger(__name__)
 
 WITH_BASE = ("lora", "oft")
 """Fine-tuning methods under which the base model stays as it was."""
+
+
+def balanced(config: Config, stage: Stage, model_config: PretrainedConfig) -> Stage:
+    """stage, with the balance of experts in its loss where moe_aux_loss_coef asks for it. ModelError where there are none."""
+    if not config.moe_aux_loss_coef or stage.name not in BALANCED:
+        return stage
+    require_routers(model_config)
+    return Balanced(stage, config.moe_aux_loss_coef)
 
 
 def make_adapter(config: Config, stage: Stage) -> Adapter:

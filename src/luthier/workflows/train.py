@@ -43,7 +43,7 @@ from luthier.trainer.parallel import Parallel
 from luthier.trainer.signals import StopSignals
 from luthier.workflows.announce import announce, show_first_sample
 from luthier.workflows.encode import encode_dataset
-from luthier.workflows.equip import as_learned, cache_reference, make_adapter, set_reference
+from luthier.workflows.equip import as_learned, balanced, cache_reference, make_adapter, set_reference
 from luthier.workflows.keep import save_final, saver
 from luthier.workflows.online import PLAYERS
 from luthier.workflows.plan import plan_training
@@ -75,7 +75,7 @@ NUMBERS = (
     "pref_loss", "pref_loss_weights", "pref_beta", "pref_ftx", "pref_bco_weight", "dpo_label_smoothing", "ld_alpha",
     "num_generations", "num_iterations", "grpo_loss", "grpo_beta", "grpo_epsilon", "grpo_epsilon_high", "reward_funcs",
     "reward_weights", "max_new_tokens", "temperature", "top_p", "top_k", "teacher_model", "kd_alpha", "kd_beta",
-    "kd_temperature", "use_dft_loss", "use_eaft_loss", "eaft_alpha", "use_asft_loss", "asft_alpha",
+    "kd_temperature", "use_dft_loss", "use_eaft_loss", "eaft_alpha", "use_asft_loss", "asft_alpha", "moe_aux_loss_coef",
     "simpo_gamma", "kto_chosen_weight", "kto_rejected_weight", "ref_model", "ref_model_adapters",
 )  # fmt: skip
 """Keys that must be the same for a checkpoint to be gone on from (those of the data are in its fingerprint)."""
@@ -122,6 +122,7 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
     tokenizer = load_tokenizer(config)
     template = find_template(config, tokenizer)
     model_config = load_config_of_model(config)
+    stage = balanced(config, stage, model_config)
     precision = training_precision(config, device, getattr(model_config, "dtype", None))
     for note in filter(None, (precision.note, choose_tf32(config.tf32, device))):
         logger.warning("%s", note)

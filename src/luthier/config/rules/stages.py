@@ -9,6 +9,7 @@ STAGE_KEYS = {
     "pref_beta": RATED, "pref_ftx": RATED, "pref_bco_weight": PAIRS, "pref_loss": PAIRS, "pref_loss_weights": PAIRS,
     "dpo_label_smoothing": PAIRS, "ld_alpha": PAIRS, "simpo_gamma": PAIRS,
     "kto_chosen_weight": ("kto",), "kto_rejected_weight": ("kto",),
+    "moe_aux_loss_coef": ("pt", "sft"),
     "kd_alpha": TAUGHT, "kd_beta": TAUGHT, "kd_temperature": TAUGHT,
     "num_generations": GROUPS, "num_iterations": GROUPS, "grpo_loss": GROUPS, "grpo_beta": GROUPS, "grpo_epsilon": GROUPS,
     "grpo_epsilon_high": GROUPS,

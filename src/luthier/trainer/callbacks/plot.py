@@ -22,7 +22,7 @@ SPRUCE, PALE_SPRUCE, AMBER, INK, PAPER, RULE = "#1f5f4a", "#a9c6b8", "#c8811a", 
 """Spruce and amber, the wood and the varnish of a violin, on warm white."""
 
 REDRAW_S = 30.0
-ALSO_PLOTTED = ("eval_loss", "eval_accuracy", "rewards/accuracies", "reward")
+ALSO_PLOTTED = ("eval_loss", "eval_accuracy", "rewards/accuracies", "reward", "moe_aux_loss")
 """Numbers that get a plot of their own, training_<name>.png, where a run has them."""
 
 

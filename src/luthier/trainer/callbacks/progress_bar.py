@@ -20,6 +20,7 @@ FORMATS = {
     "loss": "loss {:.4f}",
     "eval_loss": "eval_loss {:.4f}",
     "reward": "reward {:.3g}",
+    "moe_aux_loss": "balance {:.3f}",
     "rewards/margins": "margin {:.3g}",
     "rewards/accuracies": "in order {:.0%}",
     "accuracy": "accuracy {:.3f}",
