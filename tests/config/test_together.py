@@ -18,6 +18,11 @@ PAIRS = {
     "a quantised base and freeze": ({"quantization_bit": 8, "finetuning_type": "freeze"}, "quantised base cannot be"),
     "GaLore and LoRA": ({"use_galore": True}, "save the memory of full tuning"),
     "GaLore's optim and OFT": ({"optim": "galore_adamw", "finetuning_type": "oft"}, "save the memory of full tuning"),
+    "GaLore and lion": (
+        {"use_galore": True, "finetuning_type": "full", "optim": "lion_8bit"},
+        "GaLore works with adamw_8bit",
+    ),
+    "APOLLO and Adafactor": ({"use_apollo": True, "finetuning_type": "full", "optim": "adafactor"}, "bring their own AdamW"),
     "BAdam and LoRA": ({"use_badam": True}, "save the memory of full tuning"),
     "two precisions": ({"fp16": True, "bf16": True}, "keep bf16"),
     "pairs that are torn": ({"stage": "rm", "overflow": "split"}, "judged as a whole"),

@@ -5,7 +5,7 @@ import torch
 
 from luthier.config import Config
 from luthier.errors import ConfigError
-from luthier.trainer.lowrank import LowRankAdamW
+from luthier.trainer.lowrank import LowRank
 from luthier.trainer.muon import Muon
 from luthier.trainer.optimizers import BITSANDBYTES, make_optimizer
 from tests.conftest import make_tiny
@@ -20,7 +20,7 @@ def one_step(kind: str, shape, **options):
     torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.zeros(shape))
     weight.grad = torch.randn(shape)
-    LowRankAdamW([{"params": [weight], "interval": 10, **options}], kind=kind, lr=RATE).step()
+    LowRank([{"params": [weight], "interval": 10, **options}], kind=kind, lr=RATE).step()
     return -weight.detach() / RATE, weight.grad
 
 
@@ -66,7 +66,7 @@ def test_muon_is_torchs(shape):
 def test_what_is_not_projected_is_adamw():
     torch.manual_seed(0)
     mine, theirs = (torch.nn.Parameter(torch.ones(3, 4)) for _ in range(2))
-    a = LowRankAdamW([{"params": [mine]}], kind="galore", lr=RATE, weight_decay=0.1)
+    a = LowRank([{"params": [mine]}], kind="galore", lr=RATE, weight_decay=0.1)
     b = torch.optim.AdamW([theirs], lr=RATE, weight_decay=0.1)
     for _ in range(5):
         mine.grad = theirs.grad = torch.randn(3, 4)
@@ -78,6 +78,7 @@ def test_what_is_not_projected_is_adamw():
 SLOWER = {
     name: pytest.param(name, marks=pytest.mark.slow)
     for name in (
+        *("galore 8 bit", "adamw_torch_8bit"),
         *("apollo", "apollo by name", "muon", "badam scatter", "adafactor", "stable_adamw", "lomo", "ademamix"),
         *("schedule_free_sgd", "schedule_free_radam"),
     )
@@ -99,6 +100,11 @@ VARIANTS = {
     "schedule_free_adamw": {"optim": "schedule_free_adamw", "lr_scheduler_type": "constant", "warmup_steps": 2},
     "schedule_free_sgd": {"optim": "schedule_free_sgd", "lr_scheduler_type": "constant", "learning_rate": 0.3},
     "schedule_free_radam": {"optim": "schedule_free_radam", "lr_scheduler_type": "constant"},
+    "galore 8 bit": {"optim": "galore_adamw_8bit", "optim_args": "rank=4,scale=1"},
+    "galore adafactor": {"use_galore": True, "galore_rank": 4, "optim": "adafactor"},
+    "grokadamw": {"optim": "grokadamw"},
+    "adamw_torch_8bit": {"optim": "adamw_torch_8bit"},
+    "adamw_torch_4bit": {"optim": "adamw_torch_4bit"},
     "adamw_8bit": {"optim": "adamw_8bit"},
     "ademamix": {"optim": "ademamix"},
     "plateau": {"lr_scheduler_type": "reduce_lr_on_plateau", "lr_scheduler_kwargs": {"patience": 0, "factor": 0.5}},

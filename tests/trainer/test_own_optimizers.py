@@ -3,10 +3,14 @@
 import pytest
 import torch
 from torch.nn import Parameter
+from transformers.optimization import Adafactor
 
 from luthier.config import Config
 from luthier.errors import ConfigError, TrainingError
+from luthier.trainer.directions import adafactor
+from luthier.trainer.grok import GrokAdamW
 from luthier.trainer.lomo import AdaLomo, Lomo
+from luthier.trainer.lowrank import LowRank
 from luthier.trainer.mini import MiniAdamW, count_blocks
 from luthier.trainer.optimizers import make_optimizer
 from luthier.trainer.ratio import RatioAdamW
@@ -127,6 +131,59 @@ def test_stable_adamw_by_hand():
     torch.testing.assert_close(weight.detach().double(), w, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5,)])
+def test_galore_over_adafactor_is_transformers_in_the_projected_space(shape):
+    """The projection is taken once, of rank 2; what is no matrix is not projected."""
+    torch.manual_seed(0)
+    given = [torch.randn(shape) * 3**step for step in range(5)]
+    mine, decay = Parameter(torch.ones(shape)), 0.1
+    projection = {"rank": 2, "interval": 10, "scale": 0.25, "proj_type": "std"} if len(shape) == 2 else {}
+    group = {"params": [mine], **projection}
+    optimizer = LowRank([group], kind="galore", direction=adafactor, lr=RATE, weight_decay=decay)
+    into, out_of = projected(given[0])
+    low = Parameter(torch.zeros_like(into(given[0])))
+    theirs = Adafactor([low], lr=RATE, scale_parameter=False, relative_step=False)
+    weight = torch.ones(shape)
+    for gradient in given:
+        mine.grad, low.grad, before = gradient, into(gradient), low.detach().clone()
+        optimizer.step()
+        theirs.step()
+        weight = weight * (1 - RATE * decay) + out_of(low.detach() - before)
+    torch.testing.assert_close(mine.detach(), weight, rtol=0, atol=1e-6)
+
+
+def projected(gradient, rank=2, scale=0.25):
+    """(into the space of the first singular vectors on the shorter side, out of it times scale)"""
+    if gradient.ndim == 1:
+        return (lambda g: g), (lambda low: low)
+    u, _, v = torch.linalg.svd(gradient, full_matrices=False)
+    if gradient.shape[0] >= gradient.shape[1]:
+        return (lambda g: g @ v[:rank].T), (lambda low: scale * low @ v[:rank])
+    return (lambda g: u[:, :rank].T @ g), (lambda low: scale * u[:, :rank] @ low)
+
+
+def test_grokadamw_by_hand():
+    """s = a s + (1 - a) g;  h = g + 2 s;  m, v of h as in Adam, m's decay falling by a tenth from parameter to parameter;
+    w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps). Each gradient is held to a norm of 1."""
+    torch.manual_seed(0)
+    pair = [Parameter(torch.randn(6, 4)), Parameter(torch.randn(5))]
+    optimizer = GrokAdamW(pair, lr=RATE, weight_decay=0.1)
+    w, m, v, s = ([p.detach().double() for p in pair], *([0.0, 0.0] for _ in range(3)))
+    for step in range(1, 6):
+        for i, weight in enumerate(pair):
+            weight.grad = torch.randn(weight.shape) * (0.1 if step == 3 else 1.0)
+            g = weight.grad.double()
+            g = g / max(1.0, float(g.norm()) + 1e-6)
+            s[i] = 0.98 * s[i] + 0.02 * g
+            h, first = g + 2 * s[i], 0.9 * 0.9**i
+            m[i], v[i] = first * m[i] + (1 - first) * h, 0.999 * v[i] + 0.001 * h**2
+            rate = RATE * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)
+            w[i] = w[i] * (1 - RATE * 0.1) - rate * m[i] / (v[i].sqrt() + 1e-8)
+        optimizer.step()
+    for i, weight in enumerate(pair):
+        torch.testing.assert_close(weight.detach().double(), w[i], rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["adamw", "sgd", "radam"])
 def test_schedule_free_by_hand(kind):
     """z -= lr d(y);  x = (1 - c) x + c z, c = the share of this step's weight lr_max^2;  y = 0.1 z + 0.9 x."""
@@ -165,6 +222,7 @@ def rectified(t, longest=2 / 0.001 - 1):
 LAYERWISE = {
     "galore": ({"use_galore": True, "galore_rank": 4}, {"galore_layerwise": True}),
     "apollo": ({"use_apollo": True, "apollo_rank": 4}, {"apollo_layerwise": True}),
+    "galore over Adafactor": ({"optim": "galore_adafactor"}, {"optim": "galore_adafactor_layerwise"}),
 }
 
 
@@ -173,7 +231,7 @@ LAYERWISE = {
 def test_law_6_moving_as_gradients_come_changes_no_bit(tmp_path, name, micro_batch_tokens):
     plain, early = LAYERWISE[name]
     keys = plain | {"max_grad_norm": 0.0, "num_train_epochs": 1.0, "micro_batch_tokens": micro_batch_tokens}
-    a, b = make_trainer(tmp_path / "a", **keys), make_trainer(tmp_path / "b", **keys, **early)
+    a, b = make_trainer(tmp_path / "a", **keys), make_trainer(tmp_path / "b", **(keys | early))
     a.fit()
     b.fit()
     assert losses(a) == losses(b)

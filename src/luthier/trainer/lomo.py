@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-EPSILON = (1e-30, 1e-3)
-"""AdaLOMO: added to squared gradients; the least size that a weight counts as."""
-DECAY, LARGEST = -0.8, 1.0
-"""AdaLOMO: power of the step at which old squares fade; root mean square to which an update is held."""
+from luthier.trainer.directions import adafactor, size_of
+
+LEAST = 1e-3
+"""AdaLOMO: the least size that a weight counts as."""
 
 
 class Lomo(torch.optim.Optimizer):
@@ -40,31 +39,11 @@ class Lomo(torch.optim.Optimizer):
 
 
 class AdaLomo(Lomo):
-    """Gradients divided by the root of their mean squares, kept as rows and columns; the update is held to a root mean square
-    of 1 and scaled with the size of the weight. Algorithm 1 of Lv et al. 2023, arXiv:2310.10195.
-    """
+    """Adafactor's direction, scaled with the size of the weight. Algorithm 1 of Lv et al. 2023, arXiv:2310.10195."""
 
     def move(self, parameter: nn.Parameter) -> None:
-        group, gradient, state = self._group_of[parameter], parameter.grad.float(), self.state[parameter]
-        done = float(state.get("step", 0.0)) + 1
-        state["step"] = torch.tensor(done)
-        fresh = done**DECAY
-        square = gradient.square().add_(EPSILON[0])
-        if gradient.ndim < 2:
-            update = gradient * _faded(state, "square", square, fresh).rsqrt()
-        else:
-            row, column = _faded(state, "row", square.mean(-1), fresh), _faded(state, "column", square.mean(-2), fresh)
-            update = gradient * (row / row.mean(-1, keepdim=True)).rsqrt()[..., None] * column.rsqrt()[..., None, :]
-        update /= (_size(update) / LARGEST).clamp_min(1.0)
-        rate = group["lr"] * _size(parameter.float()).clamp_min(EPSILON[1])
+        group, state = self._group_of[parameter], self.state[parameter]
+        state["step"] = torch.tensor(float(state.get("step", 0.0)) + 1)
+        update = adafactor(state, parameter.grad.float(), group)
+        rate = group["lr"] * size_of(parameter.float()).clamp_min(LEAST)
         self._apply(parameter, update, rate, group["weight_decay"])
-
-
-def _faded(state: dict[str, Tensor], name: str, new: Tensor, share: float) -> Tensor:
-    """The moving average of that name, after `new` has entered with its share."""
-    state[name] = state[name].lerp_(new, share) if name in state else new.clone()
-    return state[name]
-
-
-def _size(tensor: Tensor) -> Tensor:
-    return tensor.norm() / math.sqrt(tensor.numel())

@@ -10,16 +10,18 @@ from torch import nn
 from luthier.config import Config
 from luthier.errors import ConfigError
 from luthier.trainer.blocks import LAYER, BlockAdamW, blocks_of
+from luthier.trainer.directions import adafactor, adam
+from luthier.trainer.few_bits import AdamInBits
 from luthier.trainer.groups import adam_options, parameter_groups, parsed
 from luthier.trainer.joined import Joined
-from luthier.trainer.lowrank import LowRankAdamW
+from luthier.trainer.lowrank import LowRank
 from luthier.trainer.mini import MiniAdamW, count_blocks
 from luthier.trainer.muon import Muon
 from luthier.trainer.ratio import RatioAdamW
 
 
 def low_rank(model: nn.Module, config: Config) -> torch.optim.Optimizer:
-    """GaLore or APOLLO on the matrices that its target names, plain AdamW on the rest."""
+    """GaLore or APOLLO on the matrices that its target names, the same direction unprojected on the rest."""
     by_key = config.use_galore or config.use_apollo
     kind = "galore" if config.use_galore or (not by_key and str(config.optim).startswith("galore")) else "apollo"
     options, targets, key = _by_keys(config, kind) if by_key else _by_name(config, kind)
@@ -29,7 +31,9 @@ def low_rank(model: nn.Module, config: Config) -> torch.optim.Optimizer:
         low = [p for p in group["params"] if id(p) in chosen]
         rest = [p for p in group["params"] if id(p) not in chosen]
         groups += [group | {"params": params} | more for params, more in ((low, options), (rest, {})) if params]
-    return LowRankAdamW(groups, kind=kind, seed=config.seed, **adam_options(config))
+    name = str(config.optim)
+    direction = AdamInBits(bits=8) if "8bit" in name else adafactor if "adafactor" in name else adam
+    return LowRank(groups, kind=kind, direction=direction, seed=config.seed, **adam_options(config))
 
 
 def _by_keys(config: Config, kind: str) -> tuple[dict, list[str], str]:
@@ -50,7 +54,7 @@ def _by_keys(config: Config, kind: str) -> tuple[dict, list[str], str]:
 
 
 def _by_name(config: Config, kind: str) -> tuple[dict, list[str], str]:
-    """The same of optim: galore_adamw or apollo_adamw, whose options lie in optim_args; defaults are transformers'."""
+    """The same of optim: galore_adamw, apollo_adamw ..., whose options lie in optim_args; defaults are transformers'."""
     options: dict = {"rank": 128, "update_proj_gap": 200, "scale": 0.25, "proj_type": "std"}
     if kind == "apollo":
         options |= {"scale": 1.0, "proj": "random", "scale_type": "channel", "scale_front": False}

@@ -1,7 +1,7 @@
-"""AdamW whose moments live in a low-rank space: GaLore and APOLLO, for full tuning with little optimizer memory.
+"""Optimizers whose memory lives in a low-rank space: GaLore and APOLLO, for full tuning with little optimizer memory.
 
-A group with `rank` is projected, others are plain AdamW. A weight of (m, n) keeps 2 r max(m, n) numbers instead of 2 m n, and
-its projection.
+A group with `rank` is projected, others learn plainly by the same direction. A weight of (m, n) keeps 2 r max(m, n) numbers for
+AdamW instead of 2 m n, and its projection.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from luthier.trainer.directions import Direction, adam
+
 LIMIT = 1.01
 """APOLLO: an update may grow by this factor from one step to the next."""
 
 
-class LowRankAdamW(torch.optim.Optimizer):
+class LowRank(torch.optim.Optimizer):
     """kind: "galore" (Zhao et al. 2024, arXiv:2403.03507) or "apollo" (Zhu et al. 2024, arXiv:2412.05270).
+    direction: what is done with a projected gradient.
 
     Options of a projected group.  rank.  interval: steps between new projections.  scale.  proj_type: which side is projected:
     std (the shorter one), reverse_std, right, left, full (both; GaLore only).  APOLLO also has proj (svd or random), scale_type
@@ -30,6 +33,7 @@ class LowRankAdamW(torch.optim.Optimizer):
         params: Iterable[dict[str, Any]],
         *,
         kind: str,
+        direction: Direction = adam,
         lr: float,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -37,7 +41,7 @@ class LowRankAdamW(torch.optim.Optimizer):
         seed: int = 0,
     ):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
-        self._kind, self._seed = kind, seed
+        self._kind, self._direction, self._seed = kind, direction, seed
         self._place = {p: (group, number) for group in self.param_groups for number, p in enumerate(group["params"])}
 
     @torch.no_grad()
@@ -59,24 +63,13 @@ class LowRankAdamW(torch.optim.Optimizer):
         if projected and done % group["interval"] == 0:
             self._project(state, gradient, group, seed=hash((self._seed, number, done)) % 2**31)
         low = _into(state, gradient) if projected else gradient
-        direction = self._adam(state, low, group)
+        direction = self._direction(state, low, group)
         if projected and self._kind == "galore":
             direction = _out_of(state, direction) * group["scale"]
         elif projected:
             direction = _rescaled(state, gradient, low, direction, group)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(direction.to(parameter.dtype), alpha=-group["lr"])
-
-    def _adam(self, state: dict[str, Tensor], gradient: Tensor, group: dict[str, Any]) -> Tensor:
-        """Adam's step for this gradient, bias corrected, without the learning rate."""
-        if "exp_avg" not in state:
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        first, second = group["betas"]
-        step = float(state["step"])
-        state["exp_avg"].lerp_(gradient, 1 - first)
-        state["exp_avg_sq"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        spread = (state["exp_avg_sq"] / (1 - second**step)).sqrt_().add_(group["eps"])
-        return state["exp_avg"] / (1 - first**step) / spread
 
     def _project(self, state: dict[str, Tensor], gradient: Tensor, group: dict[str, Any], seed: int) -> None:
         """A new projection: left (m, r), right (r, n), or both."""

@@ -11,6 +11,8 @@ from torch import nn
 from luthier.config import Config
 from luthier.errors import ConfigError
 from luthier.registry import nearest
+from luthier.trainer.few_bits import AdamWInBits
+from luthier.trainer.grok import GrokAdamW
 from luthier.trainer.groups import adam_options, parameter_groups, parsed
 from luthier.trainer.lomo import AdaLomo, Lomo
 from luthier.trainer.low_memory import adam_mini, by_blocks, by_ratio, low_rank, muon
@@ -28,8 +30,15 @@ TORCH = {
 }
 """`optim` -> class of torch.optim."""
 
-OWN = ("adafactor", "stable_adamw", "lomo", "adalomo", "schedule_free_adamw", "schedule_free_sgd", "schedule_free_radam")
-LOW_RANK = ("galore_adamw", "galore_adamw_layerwise", "apollo_adamw", "apollo_adamw_layerwise")
+OWN = (
+    *("adafactor", "stable_adamw", "grokadamw", "lomo", "adalomo", "adamw_torch_8bit", "adamw_torch_4bit"),
+    *("schedule_free_adamw", "schedule_free_sgd", "schedule_free_radam"),
+)
+LOW_RANK = tuple(
+    f"{name}{layerwise}"
+    for name in ("galore_adamw", "galore_adamw_8bit", "galore_adafactor", "apollo_adamw")
+    for layerwise in ("", "_layerwise")
+)
 
 BITSANDBYTES = {
     "adamw_bnb_8bit": "AdamW8bit",
@@ -92,8 +101,10 @@ def _own(model: nn.Module, config: Config, name: str, total_steps: int) -> torch
         return Adafactor(groups, **({"lr": config.learning_rate, "scale_parameter": False, "relative_step": False} | given))
     if name in ("lomo", "adalomo"):
         return (AdaLomo if name == "adalomo" else Lomo)(groups, **({"lr": config.learning_rate} | given))
-    if name == "stable_adamw":
-        return StableAdamW(groups, **(adam_options(config) | given))
+    if name in ("stable_adamw", "grokadamw"):
+        return (GrokAdamW if name == "grokadamw" else StableAdamW)(groups, **(adam_options(config) | given))
+    if name in ("adamw_torch_8bit", "adamw_torch_4bit"):
+        return AdamWInBits(groups, bits=8 if "8" in name else 4, **(adam_options(config) | given))
     kind = name.removeprefix("schedule_free_")
     return ScheduleFree(groups, kind=kind, warmup=warmup_steps(config, total_steps), **(adam_options(config) | given))
 

@@ -3,6 +3,7 @@
 from luthier.config.rules.base import Rule, is_set
 
 LOW_MEMORY = ("use_galore", "use_apollo", "use_badam", "use_muon", "use_adam_mini")
+IN_8_BITS = ("adamw_bnb_8bit", "adamw_8bit", "paged_adamw_8bit")
 
 OPTIMIZER = (
     Rule(
@@ -21,15 +22,19 @@ OPTIMIZER = (
         "projections are AdamW's",
         ("optim", *LOW_MEMORY),
         lambda c: (
-            is_set(c, "optim") and not str(c.optim).startswith("adamw_torch") and any(getattr(c, key) for key in LOW_MEMORY)
+            is_set(c, "optim")
+            and any(getattr(c, key) for key in LOW_MEMORY)
+            and c.optim not in ("adamw_torch", "adamw_torch_fused")
+            and not (c.use_galore and c.optim in (*IN_8_BITS, "adafactor"))
         ),
-        "GaLore, APOLLO, BAdam, Muon and Adam-mini bring their own AdamW: take optim out.",
+        "GaLore, APOLLO, BAdam, Muon and Adam-mini bring their own AdamW: take optim out "
+        "(GaLore works with adamw_8bit and adafactor too).",
     ),
     Rule(
         "projected names have targets",
         ("optim_target_modules", "optim"),
         lambda c: bool(c.optim_target_modules) and not str(c.optim).startswith(("galore", "apollo")),
-        "optim_target_modules belongs to optim: galore_adamw or apollo_adamw (galore_target to use_galore).",
+        "optim_target_modules belongs to optim: galore_adamw, apollo_adamw and their kin (galore_target to use_galore).",
     ),
     Rule(
         "projected names are for full tuning",

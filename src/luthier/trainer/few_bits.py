@@ -1,0 +1,122 @@
+"""Adam's moments in 8 or 4 bits, with no package: a quarter or an eighth of their memory.
+
+A block of neighbouring numbers shares its largest size in float32, and each is the nearest of 256 or 16 levels of that. The
+state is plain tensors, which checkpoints hold as they are: codes in exp_avg and exp_avg_sq, sizes in exp_avg_scale and
+exp_avg_sq_scale. Small parameters keep float32, as in bitsandbytes and torchao, whose optimizers these follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from luthier.trainer.directions import State, adam, adam_of
+from luthier.trainer.one_by_one import OneByOne
+
+LEAST = 4096
+"""Parameters of fewer numbers keep them in float32."""
+PIECE = 1 << 14
+"""Blocks that are whole at a time, which bounds the memory of a step (4 million numbers where a block has 256)."""
+SMALLEST = 1e-12
+"""Least size of a block."""
+
+
+class AdamWInBits(OneByOne):
+    """AdamW with moments of `bits`, 8 or 4: adamw_torch_8bit and adamw_torch_4bit, which transformers takes from torchao.
+
+    bf16_stochastic_round: weights in bfloat16 are rounded up or down by chance, so that their mean is right.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        *,
+        bits: int,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        block_size: float = 256,
+        bf16_stochastic_round: bool = False,
+    ):
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        self._direction = AdamInBits(bits=bits, block=int(block_size))
+        self._by_chance = bf16_stochastic_round
+
+    def update(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        state["step"] = torch.tensor(float(state.get("step", 0.0)) + 1)
+        weight = parameter.float() * (1 - group["lr"] * group["weight_decay"])
+        weight.sub_(self._direction(state, parameter.grad.float(), group), alpha=group["lr"])
+        by_chance = self._by_chance and parameter.dtype == torch.bfloat16
+        parameter.copy_(rounded_by_chance(weight) if by_chance else weight)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdamInBits:
+    """A Direction (trainer/directions.py). bits: 8 or 4.  block: numbers that share a scale, even."""
+
+    bits: int
+    block: int = 256
+
+    def __call__(self, state: State, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+        if gradient.numel() < LEAST:
+            return adam(state, gradient, group)
+        flat = gradient.reshape(-1)
+        if "exp_avg" not in state:
+            blocks = -(-flat.numel() // self.block)
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name] = torch.zeros(blocks, self.block * self.bits // 8, dtype=torch.uint8, device=flat.device)
+                state[f"{name}_scale"] = torch.zeros(blocks, 1, device=flat.device)
+        out = torch.empty_like(flat)
+        for begin in range(0, len(state["exp_avg"]), PIECE):
+            blocks, numbers = slice(begin, begin + PIECE), slice(begin * self.block, (begin + PIECE) * self.block)
+            mean, square = (self._read(state, name, blocks, out[numbers].numel()) for name in ("exp_avg", "exp_avg_sq"))
+            out[numbers] = adam_of(mean, square, flat[numbers], group, step=float(state["step"]))
+            self._write(state, "exp_avg", blocks, mean)
+            self._write(state, "exp_avg_sq", blocks, square)
+        return out.view(gradient.shape)
+
+    def _read(self, state: State, name: str, blocks: slice, count: int) -> Tensor:
+        codes = state[name][blocks]
+        if self.bits == 4:
+            codes = torch.stack((codes >> 4, codes & 15), dim=-1).flatten(1)
+        levels = levels_of(self.bits, name == "exp_avg", codes.device)
+        return (levels[codes.int()] * state[f"{name}_scale"][blocks]).view(-1)[:count]
+
+    def _write(self, state: State, name: str, blocks: slice, numbers: Tensor) -> None:
+        padded = nn.functional.pad(numbers, (0, -numbers.numel() % self.block)).view(-1, self.block)
+        scale = padded.abs().amax(1, keepdim=True).clamp_min_(SMALLEST)
+        levels = levels_of(self.bits, name == "exp_avg", padded.device)
+        codes = torch.bucketize(padded / scale, (levels[1:] + levels[:-1]) / 2, right=True, out_int32=True).to(torch.uint8)
+        state[name][blocks] = codes if self.bits == 8 else (codes[:, ::2] << 4) | codes[:, 1::2]
+        state[f"{name}_scale"][blocks] = scale
+
+
+@cache
+def levels_of(bits: int, signed: bool, device: torch.device) -> Tensor:
+    """The 2**bits numbers in [-1, 1] or [0, 1] that a code may mean, in rising order.
+
+    Dynamic levels, finer the nearer to 0 (Dettmers et al. 2022, arXiv:2110.02861); in 4 bits the squares have equal steps and
+    no 0 (Li et al. 2023, arXiv:2309.01507).
+    """
+    if bits == 4 and not signed:
+        return torch.linspace(0, 1, 17, device="cpu")[1:].to(device)
+    decades = bits - 1
+    found = [torch.tensor([0.0, 1.0], device="cpu")]
+    for decade in range(decades):
+        edges = torch.linspace(0.1, 1, 2 ** (decade if signed else decade + 1) + 1, device="cpu")
+        middles = (edges[1:] + edges[:-1]) / 2 * 10.0 ** (decade - decades + 1)
+        found += [middles, -middles] if signed else [middles]
+    return torch.cat(found).sort().values.to(device)
+
+
+def rounded_by_chance(numbers: Tensor) -> Tensor:
+    """float32 -> bfloat16: one of the two neighbours, each the more likely the nearer it is."""
+    chance = torch.randint(1 << 16, numbers.shape, dtype=torch.int32, device=numbers.device)
+    return ((numbers.view(torch.int32) + chance) & -(1 << 16)).view(torch.float32).bfloat16()
