@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "luthier"
 
-GROUND = {"errors", "types", "calls", "registry", "config", "runtime", "hub", "runs"}
+GROUND = {"errors", "types", "calls", "packing", "registry", "config", "runtime", "hub", "runs"}
 LEAVES = {
     "datasets", "templates", "batches", "models", "adapters", "stages", "trainer", "engines", "evals", "exporters",
     "documents", "planner",

@@ -6,13 +6,13 @@ import torch
 from luthier.config import load_config
 from luthier.errors import ConfigError
 from luthier.exporters import awq, awq_scale
-from luthier.exporters.awq_pack import pack, unpack
-from luthier.exporters.awq_round import Grouped, round_groups
+from luthier.exporters.awq_round import round_groups
 from luthier.exporters.awq_scale import best_scale, scale_inputs
 from luthier.exporters.quantized import read_tensors
 from luthier.exporters.walk import walk
 from luthier.workflows.export import export
 from tests.exporters.quantised import STARTER, config_of, settings_of, starter_kl, unpacked_model
+from tests.packing.test_awq import by_compressed_tensors
 
 
 def material(outputs=64, inputs=128, samples=600):
@@ -58,40 +58,6 @@ def test_the_scale_is_the_best_of_the_papers_grid():
     grid = [error(magnitude ** (step / 20)) for step in range(20)]
     assert error(scale) == pytest.approx(min(grid), rel=0.02)
     assert error(scale) < 0.3 * error(torch.ones(128))
-
-
-def rounded_of(group=32):
-    generator = torch.Generator().manual_seed(3)
-    codes = torch.randint(16, (64, 96), generator=generator, dtype=torch.uint8)
-    zeros = torch.randint(16, (64, 96 // group), generator=generator, dtype=torch.uint8)
-    return Grouped(codes=codes, zeros=zeros, scales=torch.rand(64, 96 // group, generator=generator).half() + 0.1)
-
-
-def test_words_hold_neighbouring_outputs_in_their_order():
-    rounded = rounded_of()
-    packed = pack(rounded)
-    assert packed["qweight"].shape == (96, 8) and packed["qzeros"].shape == (3, 8) and packed["scales"].shape == (3, 64)
-    for name, codes in (("qweight", rounded.codes), ("qzeros", rounded.zeros)):
-        number = int(packed[name][2, 5]) & 0xFFFFFFFF
-        assert [number >> (4 * place) & 15 for place in range(8)] == [int(codes[40 + i, 2]) for i in (0, 2, 4, 6, 1, 3, 5, 7)]
-    assert torch.equal(unpack(packed), rounded.weight)
-
-
-def by_compressed_tensors(tensors, name, group):
-    """The weight as compressed-tensors' converter of AutoAWQ's files reads it."""
-    from compressed_tensors.entrypoints.convert.converters import AutoAWQConverter
-
-    parts = [tensors[f"{name}.{last}"] for last in ("qweight", "scales", "qzeros")]
-    codes, scales, zeros = AutoAWQConverter(group_size=group)._convert_gemm_module(*parts)
-    centred = codes.float() - zeros.float().repeat_interleave(group, 1)
-    return centred * scales.float().repeat_interleave(group, 1)
-
-
-def test_another_reader_unpacks_the_same():
-    pytest.importorskip("compressed_tensors")
-    rounded = rounded_of()
-    tensors = {f"layer.{last}": tensor for last, tensor in pack(rounded).items()}
-    torch.testing.assert_close(by_compressed_tensors(tensors, "layer", 32), rounded.weight, atol=0, rtol=0)
 
 
 # queries, keys and values share their heads in all but phi3 and gemma here: what follows attention is scaled in those alone

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from luthier.errors import ConfigError, DataError, ExportError
-from luthier.exporters.gptq_pack import from_words, pack, to_words, unpack
-from luthier.exporters.gptq_solve import Rounded, solve
+from luthier.exporters.gptq_solve import solve
 from luthier.workflows.export import export
 from tests.exporters.quantised import STARTER, config_of, settings_of, starter_kl, unpacked_model
 
@@ -61,45 +60,6 @@ def test_an_input_that_is_never_there_costs_nothing():
     weight, inputs = material(columns=32)
     inputs[:, 5] = 0
     assert (solve(weight, inputs.T @ inputs, bits=4, group=32).weight[:, 5] == 0).all()
-
-
-@pytest.mark.parametrize("bits", BITS)
-def test_words_hold_codes_end_to_end(bits):
-    """As one number: code i stands at bit i * bits, whatever the word."""
-    codes = torch.randint(2**bits, (64, 3), generator=torch.Generator().manual_seed(1))
-    words = to_words(codes, bits)
-    assert words.dtype == torch.int32 and words.shape == (64 * bits // 32, 3)
-    for column in range(3):
-        number = sum((int(word) & 0xFFFFFFFF) << (32 * place) for place, word in enumerate(words[:, column]))
-        assert [number >> (bits * i) & (2**bits - 1) for i in range(64)] == codes[:, column].tolist()
-    assert torch.equal(from_words(words, bits), codes)
-
-
-def rounded_of(bits, group=32):
-    generator = torch.Generator().manual_seed(bits)
-    codes = torch.randint(2**bits, (64, 96), generator=generator, dtype=torch.uint8)
-    return Rounded(codes=codes, scales=torch.rand(64, 96 // group, generator=generator).half() + 0.1, bits=bits)
-
-
-@pytest.mark.parametrize("bits", BITS)
-def test_packed_and_unpacked_is_the_same(bits):
-    rounded = rounded_of(bits)
-    assert torch.equal(unpack(pack(rounded), bits), rounded.weight)
-
-
-@pytest.mark.parametrize("bits", BITS)
-def test_gptqmodels_own_layer_computes_with_the_packed_weights(bits):
-    """Its plain torch kernel, given the four tensors as a checkpoint's loader would give them."""
-    pytest.importorskip("gptqmodel")
-    from gptqmodel.nn_modules.qlinear.torch import TorchLinear
-    from gptqmodel.utils.model import convert_gptq_v1_to_v2_format_module
-
-    rounded = rounded_of(bits)
-    layer = TorchLinear(bits=bits, group_size=32, sym=True, desc_act=False, in_features=96, out_features=64, bias=False)
-    layer.load_state_dict(pack(rounded), strict=False)
-    convert_gptq_v1_to_v2_format_module(layer, bits=bits, pack_dtype=torch.int32)
-    layer.post_init()
-    torch.testing.assert_close(layer.dequantize_weight().T.float(), rounded.weight, atol=1e-2, rtol=2e-3)
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gemma3_text", "phi3"])

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from luthier.adapters import ADAPTERS
+from luthier.adapters.targets import parameter_count
 from luthier.config import Config
 from luthier.errors import ConfigError, ModelError
 from luthier.models import quantize
 from luthier.models.load import load_model
+from luthier.models.packed import PackedLinear
 from luthier.models.score import Scorer
 from tests.adapters.conftest import logits, train
 from tests.conftest import make_tiny
@@ -19,6 +21,7 @@ BITS = {
     "fp4": {"quantization_bit": 4, "quantization_type": "fp4", "double_quantization": False},
     "int8": {"quantization_bit": 8},
     "torchao int8": {"quantization_bit": 8, "quantization_method": "torchao"},
+    "torchao int4": {"quantization_bit": 4, "quantization_method": "torchao"},
     "hqq 8": {"quantization_bit": 8, "quantization_method": "hqq"},
     "hqq 4": {"quantization_bit": 4, "quantization_method": "hqq"},
 }
@@ -44,6 +47,7 @@ def test_a_quantised_base_is_near_the_full_one_and_smaller(folder, name):
     _, small = load(folder, **BITS[name])
     assert small.is_quantized
     assert held(small.model.layers[0].mlp.up_proj) == 128 * 64 * BITS[name]["quantization_bit"] // 8
+    assert parameter_count(small) == parameter_count(full) == full.num_parameters()
     assert full.model.embed_tokens.weight.dtype == small.model.embed_tokens.weight.dtype == torch.float32
     a, b = logits(full).flatten(), logits(small).flatten()
     assert torch.corrcoef(torch.stack([a, b]))[0, 1] > (0.999 if "8" in name else 0.9)
@@ -56,6 +60,8 @@ def plain(weight):
 
 def held(layer):
     """Bytes of the numbers that stand for a layer's weights."""
+    if isinstance(layer, PackedLinear):
+        return layer.codes.numel()
     weight = plain(layer.W_q if hasattr(layer, "W_q") else layer.weight)
     return weight.numel() * weight.element_size()
 
@@ -83,7 +89,7 @@ def test_a_quantised_base_is_scored_packed(folder):
     assert Scorer(base).layout == "packed"
 
 
-@pytest.mark.parametrize("name", ["torchao int8", "hqq 4"])
+@pytest.mark.parametrize("name", ["torchao int8", "torchao int4", "hqq 4"])
 def test_going_on_after_loading_is_as_never_having_stopped(folder, name, tmp_path):
     """Law 5 on a quantised base: the adapter read back into it learns on bit for bit."""
     config, base = load(folder, lora_rank=4, **BITS[name])
@@ -98,7 +104,7 @@ def test_going_on_after_loading_is_as_never_having_stopped(folder, name, tmp_pat
     assert train(net, steps=3) == train(other, steps=3)
 
 
-@pytest.mark.parametrize(("method", "bits", "said"), [("bnb", 3, "4 and 8 bits, not 3"), ("torchao", 4, "has 8 bits, not 4")])
+@pytest.mark.parametrize(("method", "bits", "said"), [("bnb", 3, "4 and 8 bits, not 3"), ("torchao", 3, "4 and 8 bits, not 3")])
 def test_bits_that_a_method_has_not(folder, method, bits, said):
     with pytest.raises(ConfigError, match=said):
         load_model(Config(model_name_or_path=folder, quantization_bit=bits, quantization_method=method))
@@ -133,9 +139,8 @@ def test_a_model_stored_in_fp8_is_a_base(folder, tmp_path):
             stored[name] = (tensor / scale).to(torch.float8_e4m3fn)
             stored[f"{name}_scale_inv"] = scale.view(1, 1).float()
     _, full = load(folder)
-    settings = json.loads((tmp_path / "model" / "config.json").read_text())
     quantised = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic", "fmt": "e4m3"}
-    (tmp_path / "model" / "config.json").write_text(json.dumps(settings | {"quantization_config": quantised}))
+    store(tmp_path / "model", quantised)
     save_file(stored, f"{folder}/model.safetensors", metadata={"format": "pt"})
     config, base = load(folder, lora_rank=4)
     a, b = logits(full).flatten(), logits(base).float().flatten()
@@ -153,10 +158,14 @@ def test_a_missing_package_is_named_before_anything_is_read(folder, monkeypatch)
         assert f"pip install 'luthier[{method}]'" in str(caught.value)
 
 
-@pytest.mark.parametrize(("method", "package"), [("gptq", "gptqmodel"), ("awq", "gptqmodel")])
-def test_models_that_are_stored_quantised_say_what_they_need(folder, method, package, tmp_path):
-    file = tmp_path / "model" / "config.json"
-    settings = json.loads(file.read_text())
-    file.write_text(json.dumps(settings | {"quantization_config": {"quant_method": method, "bits": 4}}))
-    with pytest.raises(ModelError, match=f"stored as {method}, and {package} is not installed"):
+@pytest.mark.parametrize("method", ["aqlm", "auto-round"])
+def test_models_that_are_stored_quantised_say_what_they_need(folder, method, tmp_path):
+    store(tmp_path / "model", {"quant_method": method, "bits": 4})
+    with pytest.raises(ModelError, match=f"stored as {method}, and {quantize.PACKAGES[method][0]} is not installed"):
         load_model(Config(model_name_or_path=folder))
+
+
+def store(folder, settings):
+    """Give config.json of folder these settings of its quantisation."""
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"quantization_config": settings}))

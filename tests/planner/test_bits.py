@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from luthier.config.keys.quantization import QuantizationKeys
-from luthier.models.quantize import BITS, PACKAGES
+from luthier.models.quantize import BITS, PACKAGES, PACKED, WHOLE
 from luthier.planner.bits import loaded_bits, stored_bits, table
 
 METHODS = get_args(QuantizationKeys.model_fields["quantization_method"].annotation)
@@ -19,12 +19,12 @@ def test_every_accepted_way_is_in_the_table(method, bits, double):
 
 
 def test_every_stored_way_is_in_the_table():
-    assert set(table()["stored"]) >= set(PACKAGES)
+    assert set(table()["stored"]) >= {*PACKAGES, *PACKED} - set(WHOLE)
     assert stored_bits({}, value_bits=16) is None
-    assert stored_bits({"quant_method": "gptq", "bits": 4, "group_size": 128}, value_bits=16) == 4 + 20 / 128
-    assert stored_bits({"quant_method": "awq", "w_bit": 4, "q_group_size": 64}, value_bits=16) == 4 + 20 / 64
-    nested = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": {"num_bits": 4}}}}
-    assert 4 < stored_bits(nested, value_bits=16) < 4.2
+    assert stored_bits({"quant_method": "gptq", "bits": 4, "group_size": 128}, value_bits=16) == 4 + 32 / 128
+    assert stored_bits({"quant_method": "awq", "w_bit": 4, "q_group_size": 64}, value_bits=16) == 4 + 32 / 64
+    nested = {"quant_method": "torchao", "quant_type": {"default": {"bits": 4, "group_size": 128}}}
+    assert 4 < stored_bits(nested, value_bits=16) < 4.3
 
 
 @pytest.mark.parametrize(("double", "kind"), [(False, "nf4"), (True, "nf4"), (True, "fp4")])

@@ -17,6 +17,7 @@ from luthier.adapters.freeze import hidden_layers, spread
 from luthier.adapters.targets import embedding_names, find_targets
 from luthier.errors import CheckpointError, ConfigError, ModelError
 from luthier.hub import resolve_adapter
+from luthier.packing import METHOD
 from luthier.runtime.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _use_lean_layers(settings: LoraConfig, model: PreTrainedModel) -> None:
 
     if settings.peft_type != "LORA":
         return
-    if not getattr(model, "is_quantized", False):
+    if not getattr(model, "is_quantized", False) or getattr(model, "quantization_method", None) == METHOD:
         settings._register_custom_module({nn.Linear: LoraLinear})  # peft's hook for layers of one's own
     elif getattr(model, "is_loaded_in_4bit", False):
         from bitsandbytes.nn import Linear4bit

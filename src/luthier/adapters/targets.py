@@ -32,6 +32,22 @@ def is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | Conv1D) or all(isinstance(size, int) for size in sizes)
 
 
+def parameter_count(model: nn.Module) -> int:
+    """Weights and biases, as the full model has them: a quantised layer holds its weights in fewer numbers."""
+    total, seen = 0, set()
+    for module in model.modules():
+        own = {name: p for name, p in module.named_parameters(recurse=False) if id(p) not in seen}
+        seen |= {id(p) for p in own.values()}
+        if own.keys() - {"bias"} and all(
+            isinstance(getattr(module, size, None), int) for size in ("in_features", "out_features")
+        ):
+            bias = own.get("bias")
+            total += module.in_features * module.out_features + (0 if bias is None else bias.numel())
+        else:
+            total += sum(p.numel() for p in own.values())
+    return total
+
+
 def find_targets(model: PreTrainedModel, wanted: Sequence[str]) -> list[str] | str:
     """lora_target as a sorted list of names (each the end of a module's name) or as one regular expression over full names.
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from luthier.exporters.awq_pack import pack, unpack
 from luthier.exporters.awq_round import round_groups
 from luthier.exporters.awq_scale import scale_inputs
 from luthier.exporters.calibrated import Calibrated
 from luthier.exporters.quantized import Packed
 from luthier.exporters.walk import Run
+from luthier.packing.awq import pack, unpack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -61,7 +61,7 @@ class Awq(Calibrated):
                 yield linear, pack(rounded)
 
     def unpack(self, tensors: Packed) -> Tensor:
-        return unpack(tensors)
+        return unpack(tensors).weight
 
     def settings(self, kept: list[str]) -> dict[str, Any]:
         return {

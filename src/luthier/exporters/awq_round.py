@@ -5,37 +5,16 @@ Enters: a weight, and how much each of its inputs matters. Leaves: codes, zero p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from luthier.exporters.gptq_solve import SHRINKS
+from luthier.packing.codes import Codes
 
 TOP = 15
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grouped:
-    """A weight matrix of O outputs and I inputs in G groups of columns.
-
-    codes: uint8 (O, I), 0 to 15.  zeros: uint8 (O, G), 0 to 15.  scales: float16 (O, G).
-    Every weight is (code - zero of its group) * scale of its group.
-    """
-
-    codes: Tensor
-    zeros: Tensor
-    scales: Tensor
-
-    @property
-    def weight(self) -> Tensor:
-        """float32 (O, I)."""
-        outputs, groups = self.scales.shape
-        centred = self.codes.reshape(outputs, groups, -1).float() - self.zeros[..., None].float()
-        return (centred * self.scales[..., None].float()).reshape(outputs, -1)
-
-
-def round_groups(weight_OI: Tensor, group: int, importance_I: Tensor | None = None) -> Grouped:
+def round_groups(weight_OI: Tensor, group: int, importance_I: Tensor | None = None) -> Codes:
     """Every weight to the nearest step between the smallest and the largest of its group.
 
     importance_I: mean square of each input. With it both ends are drawn in (by SHRINKS) where that brings the outputs nearer.
@@ -54,7 +33,7 @@ def round_groups(weight_OI: Tensor, group: int, importance_I: Tensor | None = No
             codes = torch.where(better[..., None], tried[0], codes)
             zeros, scales = torch.where(better, tried[1], zeros), torch.where(better, tried[2], scales)
             least = torch.where(better, error, least)
-    return Grouped(codes=codes.to(torch.uint8).reshape(weight_OI.shape), zeros=zeros.to(torch.uint8), scales=scales.half())
+    return Codes(codes=codes.to(torch.uint8).reshape(weight_OI.shape), zeros=zeros.short(), scales=scales.half())
 
 
 def _round(parts: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:

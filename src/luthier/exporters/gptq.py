@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from luthier.exporters.calibrated import Calibrated
-from luthier.exporters.gptq_pack import pack, unpack
 from luthier.exporters.gptq_solve import solve
 from luthier.exporters.quantized import Packed
 from luthier.exporters.walk import Run, hessians, in_order
+from luthier.packing.gptq import pack, unpack
 
 if TYPE_CHECKING:
     from luthier.config import Config
@@ -42,10 +42,10 @@ class Gptq(Calibrated):
             for linear in linears:
                 rounded = solve(linear.weight, hessian, bits=self.bits, group=self.group, damping=DAMPING)
                 linear.weight.copy_(rounded.weight)
-                yield linear, pack(rounded)
+                yield linear, pack(rounded, self.bits)
 
     def unpack(self, tensors: Packed) -> Tensor:
-        return unpack(tensors, self.bits)
+        return unpack(tensors, len(tensors["g_idx"])).weight
 
     def settings(self, kept: list[str]) -> dict[str, Any]:
         return {

@@ -6,34 +6,16 @@ algorithm 1. With the identity as Hessian it is rounding to the nearest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
+
+from luthier.packing.codes import Codes
 
 SHRINKS = tuple(1 - 0.025 * step for step in range(17))
 """Parts of the largest weight that are tried as the end of the scale: cutting a few weights can serve the others."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rounded:
-    """A weight matrix of O outputs and I inputs in G groups of columns.
-
-    codes: uint8 (O, I), 0 to 2^bits - 1.  scales: float16 (O, G).  Every weight is (code - 2^(bits - 1)) * scale of its group.
-    """
-
-    codes: Tensor
-    scales: Tensor
-    bits: int
-
-    @property
-    def weight(self) -> Tensor:
-        """float32 (O, I)."""
-        group = self.codes.shape[1] // self.scales.shape[1]
-        return (self.codes.float() - 2 ** (self.bits - 1)) * self.scales.float().repeat_interleave(group, 1)
-
-
-def solve(weight_OI: Tensor, hessian_II: Tensor, *, bits: int, group: int, damping: float = 0.01) -> Rounded:
+def solve(weight_OI: Tensor, hessian_II: Tensor, *, bits: int, group: int, damping: float = 0.01) -> Codes:
     """hessian_II: sum of x x^T over the layer's inputs, up to a factor.  group: columns that share a scale; divides I.
 
     damping: part of the Hessian's mean diagonal that is added to it. Computed in float32; nothing given is changed.
@@ -57,7 +39,8 @@ def solve(weight_OI: Tensor, hessian_II: Tensor, *, bits: int, group: int, dampi
             errors[:, column] = error
         weight[:, end:] -= errors @ inverse[begin:end, end:]
         scales.append(scale)
-    return Rounded(codes=codes, scales=torch.stack(scales, 1).half(), bits=bits)
+    zeros = torch.full((len(codes), len(scales)), middle, dtype=torch.int16)
+    return Codes(codes=codes, zeros=zeros.to(codes.device), scales=torch.stack(scales, 1).half())
 
 
 def _inverse(hessian: Tensor, damping: float) -> Tensor:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from luthier.models.replace import replace_linears
+
 if TYPE_CHECKING:
     import torch
+    from torch import nn
     from transformers import PreTrainedModel
 
 GROUP = 64
@@ -19,16 +22,13 @@ def quantise(model: PreTrainedModel, bits: int, *, device: Any, dtype: torch.dty
     """model with its linear layers but the head in so many bits, on device. dtype: of the computation."""
     import torch
     from hqq.core.quantize import BaseQuantizeConfig, HQQLinear
-    from torch import nn
     from transformers.utils.quantization_config import QuantizationMethod
 
-    head = model.get_output_embeddings()
-    found = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and layer is not head]
-    for name, layer in found:
+    def rounded(layer: nn.Linear) -> nn.Module:
         settings = BaseQuantizeConfig(nbits=bits, group_size=GROUP if layer.in_features % GROUP == 0 else None, axis=1)
         compute = dtype or layer.weight.dtype
-        small = HQQLinear(layer.to(device), settings, compute_dtype=compute, device=str(torch.device(device)), del_orig=True)
-        parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, small)
+        return HQQLinear(layer.to(device), settings, compute_dtype=compute, device=str(torch.device(device)), del_orig=True)
+
+    replace_linears(model, rounded)
     model.is_quantized, model.quantization_method = True, QuantizationMethod.HQQ  # what peft and transformers ask
     return model.to(device)

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.errors import ModelError
 from luthier.hub import resolve_model
-from luthier.models.hqq import quantise
 from luthier.models.kernels import require_kernels, use_kernels
-from luthier.models.quantize import quantization
+from luthier.models.quantize import after_loading, check_bits, rounds_after, while_loading
 from luthier.models.rope import scale_rope
 from luthier.models.tokenizer import load_tokenizer
 from luthier.models.vocabulary import grow, new_words
@@ -68,39 +67,48 @@ def load_config_of_model(config: Config, folder: Path | None = None) -> Pretrain
 
 
 def load_model(
-    config: Config, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, for_training: bool = False
+    config: Config,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    for_training: bool = False,
+    whole: bool = False,
 ) -> PreTrainedModel:
     """The model of model_name_or_path with its weights, in dtype (None: as stored) on device, in train or eval mode.
 
+    whole: one that is stored in few bits gets full weights, so that an adapter can be merged into them.
     train_from_scratch: random weights of the same shape, from the seed that runtime/seeds.py set.
     """
     folder = resolve_model(_name(config), config)
     model_config = load_config_of_model(config, folder)
     _require_causal(folder, model_config)
-    quantization(config, model_config, dtype)  # refuses early what cannot be done
+    check_bits(config, model_config)
     require_kernels(config, device)
-    build = _from_scratch if config.train_from_scratch else _from_files
-    model = build(config, folder, model_config, device, dtype)
+    if config.train_from_scratch:
+        model = _from_scratch(config, model_config, device, dtype)
+    else:
+        model = _from_files(config, folder, model_config, device, dtype, whole)
     if config.resize_vocab or new_words(config):
         grow(model, load_tokenizer(config, folder), config)
     use_kernels(config, model)
     return model.train(for_training)
 
 
-def _from_scratch(config: Config, folder: Path, model_config: PretrainedConfig, device: Any, dtype: Any) -> PreTrainedModel:
+def _from_scratch(config: Config, model_config: PretrainedConfig, device: Any, dtype: Any) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     options = {"trust_remote_code": config.trust_remote_code, "attn_implementation": _attention(config)}
     return AutoModelForCausalLM.from_config(model_config, dtype=dtype, **options).to(device)
 
 
-def _from_files(config: Config, folder: Path, model_config: PretrainedConfig, device: Any, dtype: Any) -> PreTrainedModel:
+def _from_files(
+    config: Config, folder: Path, model_config: PretrainedConfig, device: Any, dtype: Any, whole: bool
+) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     safe = check_weights(folder, allow_pickle=config.trust_remote_code)
-    bits = quantization(config, model_config, dtype)
-    after = config.quantization_bit is not None and config.quantization_method == "hqq"
-    whole = {"": device} if bits is not None or (str(device) != "cpu" and not after) else None
+    bits = while_loading(config, model_config, dtype, whole=whole)
+    placed = {"": device} if bits is not None or (str(device) != "cpu" and not rounds_after(config)) else None
     try:
         with quiet_transformers(bars=weight_bytes(folder) > LONG_LOAD):
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -111,7 +119,7 @@ def _from_files(config: Config, folder: Path, model_config: PretrainedConfig, de
                 weights_only=True,
                 trust_remote_code=config.trust_remote_code,
                 attn_implementation=_attention(config),
-                device_map=whole,
+                device_map=placed,
                 quantization_config=bits,
                 local_files_only=True,
                 output_loading_info=True,
@@ -120,7 +128,7 @@ def _from_files(config: Config, folder: Path, model_config: PretrainedConfig, de
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         raise ModelError(f"{folder} cannot be loaded: {first_line(error)}") from error
     _require_all_weights(folder, report)
-    return quantise(model, config.quantization_bit, device=device, dtype=dtype) if after else model
+    return after_loading(config, model, device=device, dtype=dtype, whole=whole)
 
 
 def _require_all_weights(folder: Path, report: dict[str, Any]) -> None:

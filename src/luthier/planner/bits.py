@@ -31,14 +31,15 @@ def loaded_bits(method: str, bits: int, *, double: bool, value_bits: int) -> flo
 
 
 def stored_bits(settings: Mapping[str, Any], *, value_bits: int) -> float | None:
-    """Of a model whose config.json has these quantisation settings; None for a way that is not in the table."""
+    """Of a model whose config.json has these quantisation settings; None for a way that is not in the table,
+    as are those whose weights are made full."""
     row = table()["stored"].get(str(settings.get("quant_method", "")))
     if row is None:
         return None
     found = dict(_numbers(settings))
     bits = next((found[name] for name in BITS if name in found), 4 if settings.get("load_in_4bit") else 8)
     group = next((found[name] for name in GROUPS if found.get(name, 0) > 0), USUAL_GROUP)
-    given = {**row, "packed": row["packed"] if row["packed"] is not None else bits}
+    given = {**row, "packed": row["packed"] if row["packed"] is not None else 4 if bits == 3 else bits}
     if "group" in row and row["group"] is None:
         given["group"] = group
     return _total(given, value_bits)

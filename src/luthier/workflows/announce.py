@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text as RichText
 
+from luthier.adapters.targets import parameter_count
 from luthier.config import Config
 from luthier.runtime.files import size_text
 from luthier.runtime.logging import console, is_quiet
@@ -61,7 +62,7 @@ def facts(
     plan: Plan,
 ) -> dict[str, str]:
     """The same as plain text by name."""
-    total = sum(p.numel() for p in model.parameters())
+    total = parameter_count(model)
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     tokens, supervised = int(learned.lengths.sum()), int(learned.supervised.sum())
     progress, loader = trainer.progress, trainer.loader

@@ -57,7 +57,7 @@ def export(config: Config) -> Path:
         exporter.calibrate(calibration_rows(config, template, context_length(shapes.config)))
     elif config.export_quantization_dataset:
         logger.info("%s needs no calibration: export_quantization_dataset is not read", config.export_format)
-    model = load_model(config, device=device.torch, dtype=_merging_dtype(shapes, device, dtype))
+    model = load_model(config, device=device.torch, dtype=_merging_dtype(shapes, device, dtype), whole=True)
     if config.adapter_name_or_path:
         adapter = ADAPTERS[config.finetuning_type](config)
         net = adapter.attach(model, trainable=False)

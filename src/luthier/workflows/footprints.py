@@ -20,6 +20,7 @@ from luthier.config.keys.optimizer import OptimizerKeys
 from luthier.config.keys.quantization import QuantizationKeys
 from luthier.config.keys.tuning import TuningKeys
 from luthier.models.attention import spelled_out
+from luthier.models.quantize import PACKED, stored_method
 from luthier.planner.bits import loaded_bits, stored_bits
 from luthier.planner.footprint import Footprint, measure
 from luthier.trainer.layerwise import moves_early
@@ -189,7 +190,7 @@ def _shapes_only() -> Iterator[None]:
 class _Quantised:
     """saved_bytes: by which a base in fewer bits is smaller.  unpacked_bytes: of its largest matrix, which every library makes
     whole for a product.  mapped_bytes: of the full weights in their file.  any: whether there are fewer bits.
-    lean: LoRA is as over full weights (adapters/lora_4bit.py)."""
+    lean: LoRA is as over full weights (adapters/lora_layer.py, lora_4bit.py)."""
 
     saved_bytes: int = 0
     unpacked_bytes: int = 0
@@ -202,6 +203,7 @@ def _quantised(config: Config, shape: PretrainedConfig, model: PreTrainedModel, 
     """Linear layers but the head take fewer bytes; embeddings and norms stay as they are."""
     size = model.dtype.itemsize
     method, double = config.quantization_method, config.double_quantization
+    packed = (method, bits) == ("torchao", 4) or (bits is None and stored_method(shape) in PACKED)
     if bits is not None:
         each = loaded_bits(method, bits, double=double, value_bits=8 * size)
     else:
@@ -211,10 +213,10 @@ def _quantised(config: Config, shape: PretrainedConfig, model: PreTrainedModel, 
     counts = [layer.weight.numel() for layer in linear_layers(model).values()]
     return _Quantised(
         saved_bytes=int(sum(counts) * (size - each / 8)),
-        unpacked_bytes=max(counts) * size,
+        unpacked_bytes=max(counts) * (4 + max(1, size % 4) if packed else size),  # packed: float32, beside codes, then the copy
         mapped_bytes=sum(counts) * size if bits is not None else 0,
         any=True,
-        lean=(method, bits) == ("bnb", 4),
+        lean=packed or (method, bits) == ("bnb", 4),
     )
 
 

@@ -24,6 +24,7 @@ from luthier.config.sharding import sharding_of
 from luthier.datasets import check_datasets
 from luthier.hub import resolve_model
 from luthier.models.load import load_config_of_model, load_model
+from luthier.models.quantize import check_bits
 from luthier.models.score import Scorer
 from luthier.models.tokenizer import load_tokenizer
 from luthier.models.weights import weight_bytes
@@ -122,6 +123,7 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
     tokenizer = load_tokenizer(config)
     template = find_template(config, tokenizer)
     model_config = load_config_of_model(config)
+    check_bits(config, model_config)
     stage = balanced(config, stage, model_config)
     precision = training_precision(config, device, getattr(model_config, "dtype", None))
     for note in filter(None, (precision.note, choose_tf32(config.tf32, device))):
