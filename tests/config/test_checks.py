@@ -70,6 +70,8 @@ BROKEN = {
     "quantised bases take one adapter": {"quantization_bit": 4, "adapter_name_or_path": "a,b"},
     "quantised bases keep their vocabulary": {"quantization_bit": 4, "resize_vocab": True},
     "quantised training is on one device map": JOB | {"quantization_device_map": "auto"},
+    "modes are inductor's": {"torch_compile_mode": "default", "torch_compile_backend": "aot_eager"},
+    "layers that draw answers are not compiled": JOB | {"stage": "grpo", "reward_funcs": "format", "torch_compile": True},
     "fp16 is not cut": {"fsdp": "full_shard", "fp16": True},
     "a stage that draws answers is not cut": {"fsdp": "full_shard", "stage": "ppo", "reward_model": "r"},
     "a quantised base is not cut": {"deepspeed": {"zero_optimization": {"stage": 2}}, "quantization_bit": 4},

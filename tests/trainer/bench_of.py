@@ -11,6 +11,7 @@ from luthier.batches.pack import pack
 from luthier.batches.store import write_store
 from luthier.config import Config
 from luthier.config.sharding import Sharding
+from luthier.models.compiled import compile_layers
 from luthier.models.score import Scorer
 from luthier.runs import Run
 from luthier.runtime.precision import Precision
@@ -90,12 +91,14 @@ def make_trainer(
     precise = compute_dtype == torch.float32
     if config.gradient_checkpointing == "on":
         net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    scorer = Scorer(net, layout=layout, neftune_alpha=config.neftune_noise_alpha)
+    compile_layers(config, net)
     return Trainer(
         config,
         stage=balanced(config, STAGES["sft"](config), model.config),
         model=net,
         adapter=adapter,
-        scorer=Scorer(net, layout=layout, neftune_alpha=config.neftune_noise_alpha),
+        scorer=scorer,
         loader=loader,
         evaluations={"eval": EvaluationLoader(held_out)} if config.eval_strategy != "no" else {},
         run=run,

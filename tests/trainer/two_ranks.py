@@ -29,6 +29,7 @@ CASES = {
     "fewer samples than processes": (ZERO3, {"finetuning_type": "lora", "train_rows": 9}),
     "experts": (ZERO3, {"family": "qwen3_moe", "moe_aux_loss_coef": 0.5}),
     "experts, whole on each": (None, {"family": "qwen3_moe", "moe_aux_loss_coef": 0.5, "micro_batch_tokens": 30}),
+    "compiled": (ZERO3, {"finetuning_type": "lora", "torch_compile_backend": "aot_eager", "gradient_checkpointing": "on"}),
     "tied embeddings, gemma": (ZERO3, {"finetuning_type": "full", "family": "gemma2"}),
 }
 

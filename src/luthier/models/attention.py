@@ -15,6 +15,15 @@ from transformers import AttentionInterface, AttentionMaskInterface
 ATTENTION = "luthier_segments"
 
 
+class Segments:
+    """Lengths of segments, a closed box on their way through the model: a compiled layer holds for any number of them."""
+
+    __slots__ = ("lengths",)
+
+    def __init__(self, lengths: tuple[int, ...]):
+        self.lengths = lengths
+
+
 def segment_attention(
     module: nn.Module,
     query: Tensor,
@@ -23,7 +32,7 @@ def segment_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    segment_lengths: tuple[int, ...] | None = None,
+    segments: Segments | None = None,
     first_is_prefix: bool = False,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -32,12 +41,12 @@ def segment_attention(
 ) -> tuple[Tensor, None]:
     """Causal attention of each segment to itself alone.
 
-    query: (1, heads, T, D).  key, value: (1, kv_heads, T, D).  segment_lengths: sums to T; None is one segment.
+    query: (1, heads, T, D).  key, value: (1, kv_heads, T, D).  segments: lengths that sum to T; None is one segment.
     first_is_prefix: every other segment goes on from the first one, and sees it.
     sliding_window: how many tokens back (itself included) a token sees.  softcap: logits become c * tanh(x / c) (Gemma 2).
     s_aux: (heads,) attention sinks (gpt-oss).  Returns (1, T, heads, D) and no weights.
     """
-    lengths = segment_lengths or (query.shape[2],)
+    lengths = segments.lengths if segments else (query.shape[2],)
     plain = softcap is None and s_aux is None
     outputs = []
     keys, values = key.split(lengths, 2), value.split(lengths, 2)

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 from luthier.errors import ModelError
-from luthier.models.attention import ATTENTION
+from luthier.models.attention import ATTENTION, Segments
 from luthier.models.divergence import token_divergence, top_entropy
 from luthier.models.logps import Head, chunk_rows, token_logps
 from luthier.types import Batch
@@ -105,7 +105,7 @@ class Scorer(nn.Module):
             base.set_attn_implementation(ATTENTION)
             more |= {"first_is_prefix": True} if first_is_prefix else {}
             output = base.get_decoder()(
-                **inputs, position_ids=batch.position_ids, segment_lengths=batch.segment_lengths, use_cache=False, **more
+                **inputs, position_ids=batch.position_ids, segments=Segments(batch.segment_lengths), use_cache=False, **more
             )
             if "output_router_logits" in more:
                 self._heard.extend(output.router_logits)

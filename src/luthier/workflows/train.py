@@ -23,6 +23,7 @@ from luthier.config import Config
 from luthier.config.sharding import sharding_of
 from luthier.datasets import check_datasets
 from luthier.hub import resolve_model
+from luthier.models.compiled import compile_layers, require_compiler
 from luthier.models.load import load_config_of_model, load_model
 from luthier.models.quantize import check_bits
 from luthier.models.score import Scorer
@@ -119,6 +120,7 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
     set_seed(config.seed, deterministic=config.full_determinism)
     stage = STAGES[config.stage](config)
     rewards, callbacks = Rewards(config), make_callbacks(config, run)  # what is missing is said before anything is loaded
+    require_compiler(config, device.torch)
     check_datasets(config, wants=stage.sample)
     tokenizer = load_tokenizer(config)
     template = find_template(config, tokenizer)
@@ -194,6 +196,7 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
             model.gradient_checkpointing_enable(
                 gradient_checkpointing_kwargs={**(config.gradient_checkpointing_kwargs or {}), "use_reentrant": False}
             )
+    compile_layers(config, model)
     same = identity(config, learned, loader, model_config)
     resume_from = parallel.same_everywhere(newest(run.resume_checkpoints(), same) if parallel.is_main else None)
     run.start() if parallel.is_main else None

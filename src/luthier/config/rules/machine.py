@@ -2,7 +2,23 @@
 
 from luthier.config.rules.base import Rule
 
+COMPILING = ("torch_compile", "torch_compile_backend", "torch_compile_mode")
+"""Keys each of which compiles the layers."""
+
 MACHINE = (
+    Rule(
+        "modes are inductor's",
+        ("torch_compile_mode", "torch_compile_backend"),
+        lambda c: bool(c.torch_compile_mode) and c.torch_compile_backend not in (None, "inductor"),
+        "only inductor has modes: take torch_compile_mode or torch_compile_backend out.",
+    ),
+    Rule(
+        "layers that draw answers are not compiled",
+        (*COMPILING, "stage"),
+        lambda c: c.do_train and c.stage in ("ppo", "grpo") and any(getattr(c, key) for key in COMPILING),
+        "in this stage the layers also draw answers, token by token over a cache, which would be compiled again and again: "
+        "take torch_compile out.",
+    ),
     Rule(
         "one precision",
         ("fp16", "bf16", "pure_bf16"),
