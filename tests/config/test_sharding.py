@@ -61,6 +61,9 @@ def seen(**keys):
         ({"deepspeed": zero(stage=0)}, None),
         ({"deepspeed": zero(offload_optimizer={"device": "cpu", "pin_memory": True})}, (True, True)),
         ({"deepspeed": zero(offload_param={"device": "none"})}, (True, False)),
+        ({"deepspeed": zero(), "fp16": True}, (True, False)),
+        ({"deepspeed": zero(stage=2), "quantization_bit": 4}, (False, False)),
+        ({"fsdp": "full_shard auto_wrap offload", "quantization_bit": 4, "quantization_method": "hqq"}, (True, True)),
     ],
 )
 def test_what_is_asked_for(keys, expected):
@@ -120,8 +123,7 @@ def test_what_accelerate_launch_asks_for():
         ({"deepspeed": "{broken"}, "cannot be read"),
         ({"deepspeed": zero(), "fsdp": "true"}, "keep one"),
         ({"fsdp": "true", "optim": "adafactor"}, "needs whole matrices"),
-        ({"fsdp": "true", "quantization_bit": 4}, "quantised base cannot be cut"),
-        ({"deepspeed": zero(), "fp16": True}, "fp16 is not built for models in parts"),
+        ({"fsdp": "true", "quantization_bit": 4, "finetuning_type": "full"}, "quantised base cannot be trained itself"),
         ({"deepspeed": zero(), "pissa_init": True}, "pissa_init needs whole weights"),
     ],
 )

@@ -31,9 +31,8 @@ PAIRS = {
     "PPO without a reward": ({"stage": "ppo"}, "needs reward_model"),
     "a reward and no answers": ({"stage": "sft", "reward_funcs": "format"}, "belong to stages ppo and grpo"),
     "PPO and greedy answers": ({"stage": "ppo", "reward_funcs": "format", "do_sample": False}, "drawn by chance"),
-    "ZeRO-3 and a quantised base": (ZERO_3 | {"quantization_bit": 4}, "cannot be cut"),
+    "ZeRO-3 and a quantised base's PiSSA": (ZERO_3 | {"quantization_bit": 4, "pissa_init": True}, "needs whole weights"),
     "ZeRO-3 and GaLore": (ZERO_3 | {"use_galore": True, "finetuning_type": "full"}, "needs whole matrices"),
-    "ZeRO-3 and fp16": (ZERO_3 | {"fp16": True}, "not built for models in parts"),
     "ZeRO-3 and drawn answers": (ZERO_3 | {"stage": "grpo", "reward_funcs": "format"}, "cannot be drawn from a model in parts"),
     "ZeRO-3 on a disk": (
         {"deepspeed": {"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme"}}}},

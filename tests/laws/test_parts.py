@@ -24,10 +24,19 @@ ZERO_2 = {
 }
 JOBS = {
     "sft-lora": ({"finetuning_type": "lora"}, {"fsdp": "full_shard auto_wrap"}),
+    "sft-qlora": ({"finetuning_type": "lora", "quantization_bit": 4}, {"fsdp": "full_shard auto_wrap offload"}),
+    "sft-int8": (  # an evaluation in int8 rounds activations too, and a last bit decides which way
+        {"finetuning_type": "lora", "quantization_bit": 8, "eval_strategy": "no", "val_size": 0},
+        {"deepspeed": "zero.json"},
+    ),
     "sft-full": ({"finetuning_type": "full"}, {"deepspeed": "zero.json"}),
     "dpo-lora": ({"stage": "dpo", "finetuning_type": "lora"}, {"fsdp": "true", "fsdp_config": '{"version": 2}'}),
     "dpo-full": ({"stage": "dpo", "finetuning_type": "full"}, {"fsdp": "shard_grad_op", "gradient_checkpointing": "on"}),
     "rm-lora": ({"stage": "rm", "finetuning_type": "lora"}, {"fsdp": "full_shard"}),
+    "dpo-qlora": (
+        {"stage": "dpo", "finetuning_type": "lora", "quantization_bit": 4},
+        {"fsdp": "full_shard", "gradient_checkpointing": "on"},
+    ),
     "kto-lora": ({"stage": "kto", "finetuning_type": "lora"}, {"deepspeed": "zero.json"}),
 }
 
@@ -36,6 +45,8 @@ JOBS = {
 @pytest.mark.parametrize("job", JOBS)
 def test_two_processes_with_parts_train_as_one_and_either_goes_on_from_the_other(job, assets, tmp_path):
     keys, how = JOBS[job]
+    if "quantization_bit" in keys:
+        pytest.importorskip("bitsandbytes")
     keys = {"max_steps": 6, "save_steps": 3, "lora_dropout": 0.0, "packing": False, "cutoff_len": 128, **keys}
     model, data = assets / "models" / "stories260K", make_data(tmp_path)
     if keys.get("stage"):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from luthier.adapters import ADAPTERS
 from luthier.batches.loader import EvaluationLoader, Loader
@@ -12,6 +13,7 @@ from luthier.batches.store import write_store
 from luthier.config import Config
 from luthier.config.sharding import Sharding
 from luthier.models.compiled import compile_layers
+from luthier.models.load import load_model
 from luthier.models.score import Scorer
 from luthier.runs import Run
 from luthier.runtime.precision import Precision
@@ -44,13 +46,17 @@ def make_trainer(
     callbacks=(),
     layout: str = "auto",
     family: str = "qwen3",
+    shape: dict[str, int] | None = None,
     train_rows: int = 24,
     parallel: Parallel | None = None,
     sharding: Sharding | None = None,
     compute_dtype: torch.dtype = torch.float32,
+    scale: float | None = None,
     **keys,
 ) -> Trainer:
-    """A Trainer over 24 (by default) rows and 8 evaluation rows, seeded, float32 on the CPU. keys: config keys."""
+    """A Trainer over 24 (by default) rows and 8 evaluation rows, seeded, float32 on the CPU. keys: config keys.
+
+    shape: of the model, where it is another one.  scale: by which losses are scaled at first, as for float16."""
     parallel = parallel or Parallel(torch.device("cpu"))
     keys = {
         "finetuning_type": "full",
@@ -70,7 +76,13 @@ def make_trainer(
     names = f"{folder.name}-{parallel.rank}"
     store = write_store(folder.parent / f"{names}-train", rows(train_rows), {"fingerprint": "synthetic"})
     held_out = write_store(folder.parent / f"{names}-eval", rows(8, seed=1), {"fingerprint": "synthetic-eval"})
-    model = make_tiny(family).train()
+    model = make_tiny(family, **(shape or {}))
+    if config.quantization_bit:
+        (files := folder.parent / f"{names}-model").mkdir(exist_ok=True)
+        model.config.to_json_file(files / "config.json")  # save_pretrained writes on rank 0 alone
+        save_file(model.state_dict(), files / "model.safetensors", metadata={"format": "pt"})
+        model = load_model(config.model_copy(update={"model_name_or_path": str(files)}), dtype=torch.float32)
+    model.train()
     torch.manual_seed(config.seed)
     adapter = ADAPTERS[config.finetuning_type](config)
     net = adapter.attach(model)
@@ -93,7 +105,7 @@ def make_trainer(
         net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     scorer = Scorer(net, layout=layout, neftune_alpha=config.neftune_noise_alpha)
     compile_layers(config, net)
-    return Trainer(
+    trainer = Trainer(
         config,
         stage=balanced(config, STAGES["sft"](config), model.config),
         model=net,
@@ -104,13 +116,22 @@ def make_trainer(
         run=run,
         callbacks=callbacks,
         parallel=parallel,
-        precision=Precision(device_type="cpu", param_dtype=torch.float32, compute_dtype=compute_dtype, autocast=not precise),
+        precision=Precision(
+            device_type="cpu",
+            param_dtype=torch.float32,
+            compute_dtype=compute_dtype,
+            autocast=not precise,
+            grad_scaler=scale is not None,
+        ),
         micro_batch_tokens=micro_batch_tokens,
         save_model=lambda where: adapter.save(net, where),
         identity=identity,
         sharding=sharding,
         resume_from=parallel.same_everywhere(newest(run.resume_checkpoints(), identity)),
     )
+    if scale is not None:
+        trainer.updater.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    return trainer
 
 
 def losses(trainer: Trainer) -> list[float]:

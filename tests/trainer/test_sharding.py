@@ -1,9 +1,11 @@
 """Models in parts train as whole ones: two processes against one, in one start of both (two_ranks.py)."""
 
 import json
+import math
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from safetensors.torch import load_file
 from luthier.trainer import checkpoint
 from luthier.trainer.parts import Parts, write_part
 from tests.trainer.bench_of import make_trainer
-from tests.trainer.two_ranks import CASES
+from tests.trainer.two_ranks import CASES, PACKAGES
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,18 +42,29 @@ def trained(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_curve_of_parts_is_that_of_the_whole(trained, case):
-    """Loss, gradient norm (after clipping at 0.5 too) and evaluation within 1e-5; bfloat16 rounds other sums: 2e-3."""
+    """Loss, gradient norm (after clipping at 0.5 too) and evaluation within 1e-5; 16 bits round other sums: 2e-3."""
+    if PACKAGES.get(case) and not find_spec(PACKAGES[case]):
+        pytest.skip(f"{PACKAGES[case]} is not installed")
     row = trained[0][case]
-    within = 2e-3 if case == "bfloat16" else 1e-5
+    within = 2e-3 if "float16" in case else 1e-5
     assert len(row["one"]) == len(row["two"]) >= 4
     for alone, parts in zip(row["one"], row["two"]):
         assert parts == pytest.approx(alone, abs=within, rel=within)
-    assert row["apart"] < (2e-2 if case == "bfloat16" else 2e-5)
+    assert row["apart"] < (2e-2 if "float16" in case else 5e-5)  # and of a quantised base no byte
     assert row["share"] < 0.52 or CASES[case][0] is None  # each process holds its half
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["full, weights gathered twice", "lora"])
+def test_a_gradient_too_large_for_float16_is_left_out_by_all(trained):
+    """Steps 1 and 3 overflow, in both; what was learned between them was."""
+    row = trained[0]["float16, too large at first"]
+    for rows in (row["one"], row["two"]):
+        left_out = [entry["step"] for entry in rows if "loss" in entry and entry["grad_norm"] == math.inf]
+        assert left_out == [1, 3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["full, weights gathered twice", "lora", "nf4", "float16, too large at first"])
 def test_one_process_goes_on_from_parts(trained, case):
     """The checkpoint of two processes at step 3, taken over by one that holds everything: the same curve on."""
     rows, folder = trained
@@ -66,7 +79,8 @@ def test_one_process_goes_on_from_parts(trained, case):
     expected = {row["step"]: row["loss"] for row in rows[case]["one"] if "loss" in row and row["step"] > 3}
     assert found.keys() == expected.keys() != set()
     for step, loss in expected.items():
-        assert found[step] == pytest.approx(loss, abs=1e-5)
+        assert found[step] == pytest.approx(loss, abs=2e-3 if "float16" in case else 1e-5)
+    assert trainer.updater.scaler.get_scale() == rows[case]["scale"]
 
 
 @pytest.mark.slow

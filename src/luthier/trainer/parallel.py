@@ -76,11 +76,6 @@ class Parallel:
             self._sharded = compute
 
     @property
-    def gradient_factor(self) -> float:
-        """What a loss is multiplied by before its backward pass: parts are averaged over the ranks, and a sum is wanted."""
-        return float(self.world_size) if self._sharded else 1.0
-
-    @property
     def is_sharded(self) -> bool:
         return self._sharded is not None
 

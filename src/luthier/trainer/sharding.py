@@ -19,6 +19,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, 
 from torch.distributed.tensor import DTensor
 
 from luthier.errors import ConfigError
+from luthier.trainer.quantised import into_row
 
 if TYPE_CHECKING:
     from luthier.config.sharding import Sharding
@@ -35,7 +36,6 @@ def shard(compute: Compute, sharding: Sharding, device: torch.device, world_size
     """
     mesh = init_device_mesh(device.type, (world_size,))
     offload = CPUOffloadPolicy() if sharding.offload and device.type != "cpu" else OffloadPolicy()
-    options = {"mesh": mesh, "offload_policy": offload}
     layers = [layer for model in _models(compute) for layer in _layers(model, sharding)]
     inside = {id(parameter) for layer in layers for parameter in layer.parameters()}
     outside = [p for p in compute.parameters() if id(p) not in inside]
@@ -46,9 +46,13 @@ def shard(compute: Compute, sharding: Sharding, device: torch.device, world_size
                 f"{sharding.said}: weights of {' and '.join(formats)} learn in one layer, which cannot be cut together.",
                 "Use bf16: true instead of pure_bf16, or train without it.",
             )
-    for layer in layers:
-        fully_shard(layer, reshard_after_forward=sharding.reshard, **options)
-    fully_shard(compute, reshard_after_forward=False, **options)  # embeddings and head serve from the first token to the last
+    windows: set[nn.Parameter] = set()
+    for module in (*layers, compute):
+        windows |= into_row(module, device)
+        again = sharding.reshard and module is not compute  # embeddings and head serve from the first token to the last
+        cut = fully_shard(module, mesh=mesh, reshard_after_forward=again, offload_policy=offload, ignored_params=windows)
+        cut.set_gradient_divide_factor(1.0)
+        cut.set_force_sum_reduction_for_comms(True)  # gradients are summed as they are: float16 has no room for a factor
 
 
 def settle(compute: Compute) -> None:

@@ -128,7 +128,7 @@ class Updater:
             if self._early and not torch.isfinite(total):  # no weight moves by it: the caller stops
                 return float(total.detach()), {}
             with self._early.armed(is_last) if self._early else nullcontext():
-                self.scaler.scale(total / units * (parallel.gradient_factor if counts else 0.0)).backward()
+                self.scaler.scale(total / units * float(counts)).backward()
             if counts:
                 totals.append(total.detach())
                 add_sums(sums, metrics)

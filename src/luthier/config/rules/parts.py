@@ -9,18 +9,11 @@ IN_PARTS = ("adamw_torch", "adamw_torch_fused", "adamw_hf", "sgd", "adagrad", "r
 OF_MATRICES = ("use_galore", "use_apollo", "use_badam", "use_muon", "use_adam_mini")
 
 WHOLE = (
-    ("fp16", "fp16", lambda c: c.fp16, "fp16 is not built for models in parts: set bf16: true"),
     (
         "a stage that draws answers",
         "stage",
         lambda c: c.stage in ("ppo", "grpo"),
         "answers cannot be drawn from a model in parts",
-    ),
-    (
-        "a quantised base",
-        "quantization_bit",
-        lambda c: c.quantization_bit is not None,
-        "a quantised base cannot be cut: it is small enough to lie on each device",
     ),
     ("PiSSA", "pissa_init", lambda c: c.pissa_init, "pissa_init needs whole weights: use plain LoRA"),
     (
