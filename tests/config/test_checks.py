@@ -81,6 +81,7 @@ BROKEN = {
     "one low-memory optimizer": {"use_galore": True, "use_badam": True, "finetuning_type": "full"},
     "low-memory optimizers are for full tuning": {"use_apollo": True},
     "projections are AdamW's": {"use_galore": True, "finetuning_type": "full", "optim": "sgd"},
+    "options of an optimizer by name": {"use_muon": True, "optim_args": "momentum=0.9"},
     "projected names have targets": {"optim_target_modules": "all"},
     "projected names are for full tuning": {"optim": "apollo_adamw"},
     "gradients that are gone cannot be scaled": {"optim": "lomo", "fp16": True},

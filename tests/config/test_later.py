@@ -40,5 +40,5 @@ def test_refused(settings: dict, complaint: str):
 
 
 def test_a_value_may_have_a_reason_of_its_own():
-    with pytest.raises(ConfigError, match='optim: "adamw_anyprecision" is not built yet: torchdistx, which is no'):
-        load_config({"optim": "adamw_anyprecision"})
+    with pytest.raises(ConfigError, match='optim: "adamw_torch_xla" is not built yet: the optimizer of TPUs'):
+        load_config({"optim": "adamw_torch_xla"})

@@ -7,7 +7,7 @@ from torch.nn import Parameter
 from luthier.config import Config
 from luthier.trainer import few_bits
 from luthier.trainer.checkpoint import optimizer_tensors, restore_optimizer
-from luthier.trainer.few_bits import AdamInBits, AdamWInBits, levels_of, rounded_by_chance
+from luthier.trainer.few_bits import AdamInBits, AdamWInBits, codebook, levels_of, rounded_by_chance
 from luthier.trainer.lowrank import LowRank
 from luthier.trainer.optimizers import make_optimizer
 from luthier.trainer.parts import Parts, write_part
@@ -39,7 +39,20 @@ def in_bits(bits, **options):
 @pytest.mark.parametrize("signed", [True, False])
 def test_levels_are_those_of_bitsandbytes(signed):
     functional = pytest.importorskip("bitsandbytes.functional")
-    assert torch.equal(levels_of(8, signed, CPU), functional.create_dynamic_map(signed=signed))
+    assert torch.equal(levels_of(8, signed), functional.create_dynamic_map(signed=signed))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("signed", [True, False])
+def test_every_number_finds_its_code(bits, signed):
+    """At each middle between two levels, one float32 below it, and at both ends of what shares its upper 16 bits."""
+    book, levels = codebook(bits, signed, CPU), levels_of(bits, signed)
+    middles = (levels[1:] + levels[:-1]) / 2
+    below = torch.nextafter(middles, torch.tensor(-2.0))
+    ends = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int32) << 16
+    numbers = torch.cat((middles, below, levels, ends.view(torch.float32), (ends | 0xFFFF).view(torch.float32)))
+    numbers = numbers[numbers.abs() <= 1]
+    assert torch.equal(book.nearest(numbers).long(), torch.bucketize(numbers, middles, right=True))
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -53,7 +66,7 @@ def test_what_is_kept_is_the_nearest_level(bits, signed):
     kept._write(state, name, slice(0, 2), numbers)
     blocks = numbers.view(2, 64)
     scale = blocks.abs().max(1, keepdim=True).values
-    scaled, levels = (blocks / scale).double(), levels_of(bits, signed, CPU).double()
+    scaled, levels = (blocks / scale).double(), levels_of(bits, signed).double()
     found = kept._read(state, name, slice(0, 2), 128).view(2, 64).double() / scale
     assert len(levels) == 2**bits
     least = (scaled[..., None] - levels).abs().min(-1).values

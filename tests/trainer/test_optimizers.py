@@ -103,6 +103,7 @@ VARIANTS = {
     "galore 8 bit": {"optim": "galore_adamw_8bit", "optim_args": "rank=4,scale=1"},
     "galore adafactor": {"use_galore": True, "galore_rank": 4, "optim": "adafactor"},
     "grokadamw": {"optim": "grokadamw"},
+    "anyprecision": {"optim": "adamw_anyprecision", "optim_args": "use_kahan_summation=true,momentum_dtype=bfloat16"},
     "adamw_torch_8bit": {"optim": "adamw_torch_8bit"},
     "adamw_torch_4bit": {"optim": "adamw_torch_4bit"},
     "adamw_8bit": {"optim": "adamw_8bit"},
@@ -188,8 +189,23 @@ def test_the_rate_halves_where_evaluations_no_longer_improve(tmp_path):
         ({"use_galore": True, "galore_target": ["nothing"]}, "matches no linear layer"),
         ({"use_badam": True, "badam_start_block": 7}, "the blocks 0 to 1"),
         ({"optim": "galore_adamw", "optim_args": "ranks=4"}, "galore_adamw has no ranks"),
+        ({"optim": "stable_adamw", "optim_args": "max_lr=1"}, "stable_adamw has no max_lr"),
+        ({"optim": "sgd", "optim_args": "lr=1"}, "sgd has no lr"),
+        ({"optim": "lomo", "optim_args": "eps=1"}, "lomo has no eps"),
+        ({"optim": "adamw_8bit", "optim_args": "bits=4"}, "adamw_8bit has no bits"),
+        ({"optim": "adamw_anyprecision", "optim_args": "momentum_dtype=svd"}, "svd is no number format"),
     ],
 )
 def test_what_cannot_be_done_says_why(keys, said):
+    if keys.get("optim") in BITSANDBYTES:
+        pytest.importorskip("bitsandbytes")
     with pytest.raises(ConfigError, match=said):
         make_optimizer(make_tiny("qwen3"), Config(finetuning_type="full", **keys))
+
+
+def test_all_linear_of_transformers_is_all():
+    def projected(target):
+        config = Config(finetuning_type="full", optim="galore_adafactor", optim_target_modules=[target])
+        return sum(len(group["params"]) for group in make_optimizer(make_tiny("qwen3"), config).param_groups if "rank" in group)
+
+    assert projected("all-linear") == projected("all") == 2 * 7 > projected("self_attn") == 2 * 4

@@ -7,6 +7,7 @@ from transformers.optimization import Adafactor
 
 from luthier.config import Config
 from luthier.errors import ConfigError, TrainingError
+from luthier.trainer.any_precision import AnyPrecisionAdamW
 from luthier.trainer.directions import adafactor
 from luthier.trainer.grok import GrokAdamW
 from luthier.trainer.lomo import AdaLomo, Lomo
@@ -182,6 +183,28 @@ def test_grokadamw_by_hand():
         optimizer.step()
     for i, weight in enumerate(pair):
         torch.testing.assert_close(weight.detach().double(), w[i], rtol=0, atol=1e-6)
+
+
+def test_anyprecision_in_float32_is_adamw():
+    options = {"lr": RATE, "weight_decay": 0.1}
+    near(both(lambda p: AnyPrecisionAdamW([p], **options), lambda p: torch.optim.AdamW([p], **options)))
+    kahan = {"use_kahan_summation": True, "compensation_buffer_dtype": "float32"}
+    near(both(lambda p: AnyPrecisionAdamW([p], **options, **kahan), lambda p: torch.optim.AdamW([p], **options)))
+
+
+@pytest.mark.parametrize("kahan", [True, False])
+def test_what_rounding_leaves_out_is_added_to_the_next_step(kahan):
+    """A hundred steps of 1e-4 from 1, whose neighbour in bfloat16 is 1 - 1/256: kept, they add up to 0.01, else to 0."""
+    coarse = Parameter(torch.ones(6, 4, dtype=torch.bfloat16))
+    formats = {"momentum_dtype": "bfloat16", "variance_dtype": "bfloat16"}
+    optimizer = AnyPrecisionAdamW([coarse], lr=1e-4, use_kahan_summation=kahan, **formats)
+    for _ in range(100):
+        coarse.grad = torch.ones_like(coarse)
+        optimizer.step()
+    state = optimizer.state[coarse]
+    assert state["exp_avg"].dtype == state["exp_avg_sq"].dtype == torch.bfloat16
+    reached = coarse.detach().double() + (state["compensation"].double() if kahan else 0)
+    torch.testing.assert_close(reached, torch.full_like(reached, 0.99 if kahan else 1.0), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd", "radam"])

@@ -35,7 +35,7 @@ def adam_of(mean: Tensor, square: Tensor, gradient: Tensor, group: dict[str, Any
     mean.lerp_(gradient, 1 - first)
     square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
     spread = (square / (1 - second**step)).sqrt_().add_(group["eps"])
-    return mean / (1 - first**step) / spread
+    return torch.div(mean, spread, out=spread).div_(1 - first**step)
 
 
 def adafactor(state: State, gradient: Tensor, group: dict[str, Any]) -> Tensor:

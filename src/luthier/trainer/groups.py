@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
+
 from torch import nn
 
 from luthier.config import Config
 from luthier.errors import ConfigError
 
-WORDS = ("std", "reverse_std", "right", "left", "full", "svd", "random", "channel", "tensor")
+WORDS = ("std", "reverse_std", "right", "left", "full", "svd", "random", "channel", "tensor", "float32", "bfloat16", "float16")
 """What an option of optim_args may say besides numbers, true and false."""
 
 
@@ -36,6 +39,18 @@ def _learning_rate(name: str, parameter: nn.Parameter, config: Config) -> float:
         return config.loraplus_lr_embedding
     faster = "lora_B" in name or (parameter.ndim == 1 and "lora" in name)
     return config.learning_rate * config.loraplus_lr_ratio if faster else config.learning_rate
+
+
+SET = {"params", "lr", "weight_decay", "betas", "kind", "bits", "warmup"}
+"""Arguments of optimizers that are no options of optim_args: they come from `optim`, learning_rate, adam_beta1 ..."""
+
+
+def known(kind: type, given: Mapping, optim: str) -> dict:
+    """given, options that the class `kind` has. Raises ConfigError for others."""
+    has = sorted(set(inspect.signature(kind).parameters) - SET)
+    if unknown := sorted(given.keys() - has):
+        raise ConfigError(f"optim_args: {optim} has no {unknown[0]}.", f"It has {', '.join(has) or 'no options'}.")
+    return dict(given)
 
 
 def adam_options(config: Config) -> dict:

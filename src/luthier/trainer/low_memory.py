@@ -19,6 +19,9 @@ from luthier.trainer.mini import MiniAdamW, count_blocks
 from luthier.trainer.muon import Muon
 from luthier.trainer.ratio import RatioAdamW
 
+ALL = {"all", "all-linear", "all_linear"}
+"""Targets that mean every linear layer, as LLaMA-Factory and transformers write it."""
+
 
 def low_rank(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     """GaLore or APOLLO on the matrices that its target names, the same direction unprojected on the rest."""
@@ -74,7 +77,7 @@ def _matrices(model: nn.Module, targets: list[str], key: str) -> list[nn.Paramet
         if isinstance(module, nn.Linear)
         and module.weight.requires_grad
         and LAYER.match(f"{name}.")
-        and ("all" in targets or any(re.search(target, name) for target in targets))
+        and (ALL.intersection(targets) or any(re.search(target, name) for target in targets))
     ]
     if not found:
         raise ConfigError(f"{key}: {', '.join(targets)} matches no linear layer that learns.", f"Set {key}: all")

@@ -11,9 +11,10 @@ from torch import nn
 from luthier.config import Config
 from luthier.errors import ConfigError
 from luthier.registry import nearest
+from luthier.trainer.any_precision import AnyPrecisionAdamW
 from luthier.trainer.few_bits import AdamWInBits
 from luthier.trainer.grok import GrokAdamW
-from luthier.trainer.groups import adam_options, parameter_groups, parsed
+from luthier.trainer.groups import adam_options, known, parameter_groups, parsed
 from luthier.trainer.lomo import AdaLomo, Lomo
 from luthier.trainer.low_memory import adam_mini, by_blocks, by_ratio, low_rank, muon
 from luthier.trainer.schedule_free import ScheduleFree
@@ -30,10 +31,10 @@ TORCH = {
 }
 """`optim` -> class of torch.optim."""
 
-OWN = (
-    *("adafactor", "stable_adamw", "grokadamw", "lomo", "adalomo", "adamw_torch_8bit", "adamw_torch_4bit"),
-    *("schedule_free_adamw", "schedule_free_sgd", "schedule_free_radam"),
-)
+BITS = {"adamw_torch_8bit": 8, "adamw_torch_4bit": 4}
+ADAMS = {"stable_adamw": StableAdamW, "grokadamw": GrokAdamW, "adamw_anyprecision": AnyPrecisionAdamW}
+SCHEDULE_FREE = ("schedule_free_adamw", "schedule_free_sgd", "schedule_free_radam")
+OWN = ("adafactor", "lomo", "adalomo", *ADAMS, *BITS, *SCHEDULE_FREE)
 LOW_RANK = tuple(
     f"{name}{layerwise}"
     for name in ("galore_adamw", "galore_adamw_8bit", "galore_adafactor", "apollo_adamw")
@@ -90,23 +91,28 @@ def make_optimizer(model: nn.Module, config: Config, total_steps: int = 0) -> to
         options |= {"betas": (config.adam_beta1, config.adam_beta2), "fused": _fuses(model.parameters())}
     if kind in _EPSILON:
         options |= {"eps": config.adam_epsilon}
-    return getattr(torch.optim, kind)(parameter_groups(model, config), **(options | parsed(config.optim_args)))
+    return _made(getattr(torch.optim, kind), model, config, options)
+
+
+def _made(kind: type, model: nn.Module, config: Config, options: dict) -> torch.optim.Optimizer:
+    """The optimizer of that class, with options and what optim_args says."""
+    return kind(parameter_groups(model, config), **(options | known(kind, parsed(config.optim_args), str(config.optim))))
 
 
 def _own(model: nn.Module, config: Config, name: str, total_steps: int) -> torch.optim.Optimizer:
-    groups, given = parameter_groups(model, config), parsed(config.optim_args)
-    if name == "adafactor":
-        from transformers.optimization import Adafactor
-
-        return Adafactor(groups, **({"lr": config.learning_rate, "scale_parameter": False, "relative_step": False} | given))
+    rate, adam = {"lr": config.learning_rate}, adam_options(config)
+    if name.startswith("schedule_free"):
+        own = {"kind": name.removeprefix("schedule_free_"), "warmup": warmup_steps(config, total_steps)}
+        return _made(ScheduleFree, model, config, adam | own)
+    if name in BITS:
+        return _made(AdamWInBits, model, config, adam | {"bits": BITS[name]})
+    if name in ADAMS:
+        return _made(ADAMS[name], model, config, adam)
     if name in ("lomo", "adalomo"):
-        return (AdaLomo if name == "adalomo" else Lomo)(groups, **({"lr": config.learning_rate} | given))
-    if name in ("stable_adamw", "grokadamw"):
-        return (GrokAdamW if name == "grokadamw" else StableAdamW)(groups, **(adam_options(config) | given))
-    if name in ("adamw_torch_8bit", "adamw_torch_4bit"):
-        return AdamWInBits(groups, bits=8 if "8" in name else 4, **(adam_options(config) | given))
-    kind = name.removeprefix("schedule_free_")
-    return ScheduleFree(groups, kind=kind, warmup=warmup_steps(config, total_steps), **(adam_options(config) | given))
+        return _made(AdaLomo if name == "adalomo" else Lomo, model, config, rate)
+    from transformers.optimization import Adafactor
+
+    return _made(Adafactor, model, config, rate | {"scale_parameter": False, "relative_step": False})
 
 
 def _bitsandbytes(model: nn.Module, config: Config, name: str) -> torch.optim.Optimizer:
@@ -124,7 +130,8 @@ def _bitsandbytes(model: nn.Module, config: Config, name: str) -> torch.optim.Op
         options["betas"] = (config.adam_beta1, config.adam_beta2)
     if "Lion" not in kind:
         options["eps"] = config.adam_epsilon
-    return getattr(bitsandbytes.optim, kind)(parameter_groups(model, config), **(options | given))
+    maker = getattr(bitsandbytes.optim, kind)
+    return maker(parameter_groups(model, config), **(options | known(maker, given, name)))
 
 
 def _three_betas(config: Config) -> dict[int, float]:

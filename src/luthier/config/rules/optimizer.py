@@ -31,6 +31,12 @@ OPTIMIZER = (
         "(GaLore works with adamw_8bit and adafactor too).",
     ),
     Rule(
+        "options of an optimizer by name",
+        ("optim_args", *LOW_MEMORY),
+        lambda c: bool(c.optim_args) and any(getattr(c, key) for key in LOW_MEMORY),
+        "optim_args is for an optimizer chosen by optim; those of use_galore and its kin have keys of their own.",
+    ),
+    Rule(
         "projected names have targets",
         ("optim_target_modules", "optim"),
         lambda c: bool(c.optim_target_modules) and not str(c.optim).startswith(("galore", "apollo")),
