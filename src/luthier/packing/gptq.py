@@ -39,7 +39,14 @@ def unpack(tensors: Mapping[str, Tensor], inputs: int, *, first_zero: int = 1) -
         order = None
     return Codes(
         codes=from_words(tensors["qweight"], bits).T.contiguous(),
-        zeros=from_words(tensors["qzeros"].T.contiguous(), bits)[: len(scales)].short() + first_zero,
+        zeros=_zeros(tensors["qzeros"].T.contiguous(), bits, first_zero)[: len(scales)],
         scales=scales,
         group_of=order,
     )
+
+
+def _zeros(words_KG: Tensor, bits: int, first: int) -> Tensor:
+    """int16 (O, G). The 1 was taken off whole words: where a zero point is 0, its neighbour lent to it and gets that back."""
+    if WORD % bits == 0:
+        return from_words(words_KG + first * sum(1 << shift for shift in range(0, WORD, bits)), bits).short()
+    return (from_words(words_KG, bits) + first & 2**bits - 1).short()
