@@ -71,6 +71,7 @@ BROKEN = {
     "quantised bases keep their vocabulary": {"quantization_bit": 4, "resize_vocab": True},
     "quantised training is on one device map": JOB | {"quantization_device_map": "auto"},
     "modes are inductor's": {"torch_compile_mode": "default", "torch_compile_backend": "aot_eager"},
+    "layers that learn are compiled": {"do_eval": True, "model_name_or_path": "m", "eval_dataset": "e", "torch_compile": True},
     "layers that draw answers are not compiled": JOB | {"stage": "grpo", "reward_funcs": "format", "torch_compile": True},
     "a stage that draws answers is not cut": {"fsdp": "full_shard", "stage": "ppo", "reward_model": "r"},
     "PiSSA is not cut": {"fsdp": "shard_grad_op", "pissa_init": True},

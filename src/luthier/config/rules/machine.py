@@ -13,6 +13,13 @@ MACHINE = (
         "only inductor has modes: take torch_compile_mode or torch_compile_backend out.",
     ),
     Rule(
+        "layers that learn are compiled",
+        (*COMPILING, "do_train"),
+        lambda c: (c.do_predict or c.do_eval) and not c.do_train and any(getattr(c, key) for key in COMPILING),
+        "torch_compile does its work in trainings: here it changes nothing.",
+        warns=True,
+    ),
+    Rule(
         "layers that draw answers are not compiled",
         (*COMPILING, "stage"),
         lambda c: c.do_train and c.stage in ("ppo", "grpo") and any(getattr(c, key) for key in COMPILING),
