@@ -193,6 +193,8 @@ def test_the_rate_halves_where_evaluations_no_longer_improve(tmp_path):
         ({"optim": "sgd", "optim_args": "lr=1"}, "sgd has no lr"),
         ({"optim": "lomo", "optim_args": "eps=1"}, "lomo has no eps"),
         ({"optim": "adamw_8bit", "optim_args": "bits=4"}, "adamw_8bit has no bits"),
+        ({"optim": "adamw_torch_4bit", "optim_args": "block_size=127"}, "block_size is 127, not an even number"),
+        ({"optim": "adamw_torch_8bit", "optim_args": "bf16_stochastic_round=true"}, "here are none"),
         ({"optim": "adamw_anyprecision", "optim_args": "momentum_dtype=svd"}, "svd is no number format"),
     ],
 )

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from luthier.errors import ConfigError
 from luthier.trainer.directions import State, adam, adam_of
 from luthier.trainer.one_by_one import OneByOne
 
@@ -30,7 +31,8 @@ SMALLEST = 1e-12
 class AdamWInBits(OneByOne):
     """AdamW with moments of `bits`, 8 or 4: adamw_torch_8bit and adamw_torch_4bit, which transformers takes from torchao.
 
-    bf16_stochastic_round: weights in bfloat16 are rounded up or down by chance, so that their mean is right.
+    block_size: numbers that share a size, even.  bf16_stochastic_round: weights in bfloat16 are rounded up or down by chance,
+    so that their mean is right. Raises ConfigError where there are no such blocks or weights.
     """
 
     def __init__(
@@ -46,6 +48,13 @@ class AdamWInBits(OneByOne):
         bf16_stochastic_round: bool = False,
     ):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        if block_size < 2 or block_size % 2:
+            raise ConfigError(f"optim_args: block_size is {block_size:g}, not an even number.", "Write block_size=256.")
+        kinds = {parameter.dtype for group in self.param_groups for parameter in group["params"]}
+        if bf16_stochastic_round and torch.bfloat16 not in kinds:
+            raise ConfigError(
+                "optim_args: bf16_stochastic_round rounds weights in bfloat16, and here are none.", "Set pure_bf16: true."
+            )
         self._adam = AdamInBits(bits=bits, block=int(block_size))
         self._by_chance = bf16_stochastic_round
 
