@@ -29,6 +29,7 @@ BROKEN = {
     "val_size has something to split": {"val_size": 0.1},
     "val_size is a share or a count": JOB | {"val_size": 1.5},
     "streaming has an end": JOB | {"streaming": True},
+    "streaming has no last batch": JOB | {"streaming": True, "max_steps": 5, "dataloader_drop_last": True},
     "streaming sets a count aside": JOB | {"streaming": True, "max_steps": 5, "val_size": 0.1},
     "streaming has no max_samples": JOB | {"streaming": True, "max_steps": 5, "max_samples": 10},
     "probabilities are for interleaving": {"interleave_probs": [1.0]},

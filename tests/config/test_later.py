@@ -25,7 +25,7 @@ def test_row(key: str):
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"use_unsloth": True}, "use_unsloth: True is not built yet: Unsloth. Take the key out."),
+        ({"fp8": True}, "fp8: True is not built yet: FP8 training. Take the key out."),
         (
             {"report_to": "tensorboard,comet_ml"},
             'report_to: "tensorboard,comet_ml" is not built yet: this tracker. '

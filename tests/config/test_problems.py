@@ -34,7 +34,7 @@ def test_one_problem_is_one_line(tmp_path: Path):
 
 def test_all_kinds_of_problems_come_together(tmp_path: Path):
     file = tmp_path / "run.yaml"
-    file.write_text("lora_rnak: 8\nlearning_rate: -1\nuse_unsloth: true\nmask_history: true\ntrain_on_prompt: true\n")
+    file.write_text("lora_rnak: 8\nlearning_rate: -1\nfp8: true\nmask_history: true\ntrain_on_prompt: true\n")
     lines = complaint([str(file), "--seed", "x", "stray"]).splitlines()
     assert lines[0] == "6 problems in the configuration:"
     assert {line.strip() for line in lines[1:]} == {
@@ -42,7 +42,7 @@ def test_all_kinds_of_problems_come_together(tmp_path: Path):
         'run.yaml line 1: unknown key "lora_rnak". Did you mean "lora_rank"?',
         'run.yaml line 2: learning_rate: "-1" is out of range: it must be greater than 0.',
         'command line: seed: "x" is not a whole number.',
-        'run.yaml line 3: use_unsloth: "true" is not built yet: Unsloth. Take the key out.',
+        'run.yaml line 3: fp8: "true" is not built yet: FP8 training. Take the key out.',
         "run.yaml line 4: mask_history learns less than every answer, train_on_prompt more: keep one.",
     }
 

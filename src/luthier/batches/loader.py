@@ -44,7 +44,8 @@ class Step:
 
 class Loader:
     """store: what to learn.  units: what counts as one sample for the batch size: arrays of sample numbers (packed rows), or
-    None for single samples.  samples_per_step: batch size x accumulation x devices.  shuffle: a new order each epoch."""
+    None for single samples.  samples_per_step: batch size x accumulation x devices.  shuffle: a new order each epoch.
+    left_out: units at the end of each epoch's order that it does not learn."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Loader:
         seed: int,
         shuffle: bool = True,
         units: Sequence[np.ndarray] | None = None,
+        left_out: int = 0,
     ):
         self.store = store
         self.samples_per_step = samples_per_step
@@ -61,7 +63,8 @@ class Loader:
         self._shuffle = shuffle
         self._units = units
         self.num_units = len(store) if units is None else len(units)
-        self.steps_per_epoch = -(-self.num_units // samples_per_step)
+        self.left_out = left_out
+        self.steps_per_epoch = -(-(self.num_units - left_out) // samples_per_step)
         self._epoch_order: tuple[int, np.ndarray] | None = None
 
     def step(self, number: int) -> Step:
@@ -89,7 +92,7 @@ class Loader:
         if self._epoch_order is None or self._epoch_order[0] != epoch:
             generator = np.random.Generator(np.random.PCG64([self._seed, epoch]))
             order = generator.permutation(self.num_units) if self._shuffle else np.arange(self.num_units)
-            self._epoch_order = (epoch, order)
+            self._epoch_order = (epoch, order[: self.num_units - self.left_out])
         return self._epoch_order[1]
 
 

@@ -15,6 +15,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
+def give_back(device: torch.device) -> None:
+    """Memory that torch keeps for later and nothing uses now goes back to the device, where other programs may take it."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """On a GPU the most that tensors held; elsewhere the largest resident size of this process."""
     if device.type == "cuda":

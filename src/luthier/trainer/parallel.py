@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from luthier.errors import TrainingError
+from luthier.errors import ConfigError, TrainingError
 from luthier.trainer.sharding import filled, settle, shard, whole
 
 if TYPE_CHECKING:
@@ -27,25 +27,39 @@ if TYPE_CHECKING:
     from luthier.trainer.compute import Compute
 
 Item = TypeVar("Item")
-BUCKET_BYTES = 64 * 2**20
+BUCKET_MB = 64
 
 
 class Parallel:
     """rank 0 of 1 unless a launcher started us. timeout_s: how long a rank waits for the others (ddp_timeout).
+    backend: what devices talk through, nccl or gloo; None: the fastest.  bucket_mb: MiB of gradients that are summed at once.
     crew: the other processes, where this one started them."""
 
-    def __init__(self, device: torch.device, timeout_s: float = 1800.0, crew: Crew | None = None):
+    def __init__(
+        self,
+        device: torch.device,
+        timeout_s: float = 1800.0,
+        crew: Crew | None = None,
+        *,
+        backend: str | None = None,
+        bucket_mb: int | None = None,
+    ):
+        self._bucket_bytes = (bucket_mb or BUCKET_MB) * 2**20
         self._crew = crew
         self._sharded: Compute | None = None
         self.world_size = int(os.environ.get("WORLD_SIZE", 1))
         self.rank = int(os.environ.get("RANK", 0))
         self.device = device
         if self.world_size > 1 and not dist.is_initialized():
-            backend = "gloo"
+            if backend == "nccl" and device.type != "cuda":
+                raise ConfigError(
+                    f"ddp_backend: nccl needs NVIDIA GPUs, and this training runs on {device.type}.", "Take it out."
+                )
+            backends = "gloo"
             if device.type == "cuda":
                 torch.cuda.set_device(device)
-                backend = "cpu:gloo,cuda:nccl"  # weights that wait in the CPU's memory are gathered there
-            dist.init_process_group(backend, timeout=timedelta(seconds=min(timeout_s, 10 * 365 * 86400)))
+                backends = f"cpu:gloo,cuda:{backend or 'nccl'}"  # weights that wait in the CPU's memory are gathered there
+            dist.init_process_group(backends, timeout=timedelta(seconds=min(timeout_s, 10 * 365 * 86400)))
 
     @contextmanager
     def partners(self) -> Iterator[None]:
@@ -136,7 +150,7 @@ class Parallel:
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-            if bucket and (size > BUCKET_BYTES or bucket[0].dtype != parameter.grad.dtype):
+            if bucket and (size > self._bucket_bytes or bucket[0].dtype != parameter.grad.dtype):
                 self._sum_bucket(bucket)
                 bucket, size = [], 0
             bucket.append(parameter.grad)

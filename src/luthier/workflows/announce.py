@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from luthier.trainer.loop import Trainer
 
 SHOWN_TOKENS = 400
+
+logger = logging.getLogger(__name__)
 
 
 def announce(
@@ -78,6 +81,8 @@ def facts(
     if kind == "packed rows":
         filled = 100 * tokens / (loader.num_units * config.cutoff_len)
         out["packing"] = f"{len(learned):,} samples in {loader.num_units:,} rows of {config.cutoff_len}, {filled:.1f} % filled"
+    if getattr(loader, "left_out", 0):
+        out["left out"] = f"{loader.left_out:,} {kind} of each epoch, others in each (dataloader_drop_last)"
     if held_out:
         out["evaluation"] = ", ".join(f"{len(store):,} samples ({name})" for name, store in held_out.items())
     batch = f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps} accumulated"
@@ -96,6 +101,13 @@ def facts(
         out["note"] = plan.note
     out["folder"] = str(trainer.run.folder)
     return out
+
+
+def list_parameters(model: nn.Module) -> None:
+    """One line each: name, shape, dtype, device, whether it learns (print_param_status)."""
+    for name, p in model.named_parameters():
+        state = "learns" if p.requires_grad else "frozen"
+        logger.info("%s  %s  %s  %s  %s", name, tuple(p.shape), str(p.dtype).removeprefix("torch."), p.device, state)
 
 
 def _touched(report: Mapping[str, Any], config: Config) -> str:

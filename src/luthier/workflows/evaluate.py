@@ -49,7 +49,7 @@ def evaluate(config: Config) -> dict[str, Any]:
     config = settle(config)
     config = config.model_copy(update={"output_dir": output_folder(config, "eval")})
     device = pick_device(config)
-    parallel = Parallel(device.torch, config.ddp_timeout)
+    parallel = Parallel(device.torch, config.ddp_timeout, backend=config.ddp_backend)
     try:
         run = Run.create(config, kind="eval") if parallel.is_main else None
         folder = parallel.same_everywhere(str(run.folder) if run else None)

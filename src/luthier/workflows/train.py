@@ -22,6 +22,7 @@ from luthier.batches.views import Tokens
 from luthier.config import Config
 from luthier.config.sharding import sharding_of
 from luthier.datasets import check_datasets
+from luthier.errors import ConfigError
 from luthier.hub import resolve_model
 from luthier.models.compiled import compile_layers, require_compiler
 from luthier.models.load import load_config_of_model, load_model
@@ -43,7 +44,7 @@ from luthier.trainer.checkpoint import newest
 from luthier.trainer.loop import Trainer
 from luthier.trainer.parallel import Parallel
 from luthier.trainer.signals import StopSignals
-from luthier.workflows.announce import announce, show_first_sample
+from luthier.workflows.announce import announce, list_parameters, show_first_sample
 from luthier.workflows.encode import encode_dataset
 from luthier.workflows.equip import as_learned, balanced, cache_reference, make_adapter, set_reference
 from luthier.workflows.keep import save_final, saver
@@ -97,7 +98,7 @@ def train(config: Config, again: Sequence[str] | None = None) -> Run:
 
 def _run(config: Config, crew: Crew | None = None) -> Run:
     device = pick_device(config)
-    parallel = Parallel(device.torch, config.ddp_timeout, crew)
+    parallel = Parallel(device.torch, config.ddp_timeout, crew, backend=config.ddp_backend, bucket_mb=config.ddp_bucket_cap_mb)
     try:
         if parallel.is_main:
             run = Run.create(config)
@@ -221,6 +222,8 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
             stop_asked=signals.asked,
         )
         if parallel.is_main:
+            if config.print_param_status:
+                list_parameters(net)
             announce(config, net, trainer, learned, held_out, device, precision, plan)
             show_first_sample(learned, tokenizer)
         summary = trainer.fit()
@@ -270,12 +273,20 @@ def make_loader(config: Config, data: Tokens | Stream, world_size: int) -> Loade
     if isinstance(data, Stream):
         return data.loader(lambda window: arranged(config, window), samples_per_step)
     store, units = arranged(config, data)
+    count, at_once = len(store if units is None else units), config.per_device_train_batch_size * world_size
+    left_out = count % at_once if config.dataloader_drop_last else 0
+    if left_out == count:
+        raise ConfigError(
+            f"dataloader_drop_last leaves out all {count:,} samples: they do not fill one batch of {at_once:,}.",
+            "Take it out, or lower per_device_train_batch_size.",
+        )
     return Loader(
         store,
         samples_per_step=samples_per_step,
         seed=config.seed if config.data_seed is None else config.data_seed,
         shuffle=not config.disable_shuffling,
         units=units,
+        left_out=left_out,
     )
 
 

@@ -28,6 +28,12 @@ DATA = (
         "streaming reads without knowing the length: set max_steps.",
     ),
     Rule(
+        "streaming has no last batch",
+        ("streaming", "dataloader_drop_last"),
+        lambda c: c.streaming and c.dataloader_drop_last,
+        "streaming knows no end of an epoch that dataloader_drop_last could cut: take it out.",
+    ),
+    Rule(
         "streaming sets a count aside",
         ("streaming", "val_size"),
         lambda c: c.streaming and 0 < c.val_size < 1,
