@@ -18,9 +18,9 @@ COEFFICIENT = 0.3
 
 
 @pytest.mark.parametrize("layout", ["packed", "padded"])
-@pytest.mark.parametrize("family", ["qwen3_moe", "mixtral", "olmoe"])
+@pytest.mark.parametrize("family", ["qwen3_moe", "qwen2_moe", "mixtral", "olmoe", "granitemoe", "gpt_oss", "jetmoe"])
 def test_loss_and_gradients_equal_those_of_transformers(tmp_path, family, layout):
-    model = make_tiny(family, router_aux_loss_coef=COEFFICIENT)
+    model = make_tiny(family, router_aux_loss_coef=COEFFICIENT, aux_loss_coef=COEFFICIENT)  # JetMoE's name for it
     segments = [item.segments[0] for _, item in samples("sft", 6)]
     ids = pad_sequence([torch.tensor(s.input_ids).long() for s in segments], batch_first=True)
     labels = pad_sequence([torch.tensor(s.labels).long() for s in segments], batch_first=True, padding_value=-100)

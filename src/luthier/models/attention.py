@@ -63,7 +63,7 @@ def segment_attention(
         else:
             output = spelled_out(q, k, v, scaling, dropout, sliding_window, softcap, s_aux)
         outputs.append(output)
-    return torch.cat(outputs, 2).transpose(1, 2), None
+    return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None  # some models view it in other shapes
 
 
 def spelled_out(
