@@ -58,7 +58,7 @@ class AnyPrecisionAdamW(OneByOne):
             moved = (weight + change).to(parameter.dtype)
             state["compensation"].copy_(change - (moved.float() - weight))
         else:
-            moved = weight + change
+            moved = change.add_(weight)
         parameter.copy_(moved)
 
 

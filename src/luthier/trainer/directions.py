@@ -47,7 +47,8 @@ def adafactor(state: State, gradient: Tensor, group: dict[str, Any]) -> Tensor:
         update = gradient * _faded(state, "square", square, fresh).rsqrt()
     else:
         row, column = _faded(state, "row", square.mean(-1), fresh), _faded(state, "column", square.mean(-2), fresh)
-        update = gradient * (row / row.mean(-1, keepdim=True)).rsqrt()[..., None] * column.rsqrt()[..., None, :]
+        update = torch.mul(gradient, (row / row.mean(-1, keepdim=True)).rsqrt()[..., None], out=square)
+        update.mul_(column.rsqrt()[..., None, :])
     return update.div_((size_of(update) / LARGEST).clamp_min(1.0))
 
 

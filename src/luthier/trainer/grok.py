@@ -6,6 +6,7 @@ the package keeps outside its state lies in the state here, in float32 beside th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -40,20 +41,20 @@ class GrokAdamW(OneByOne):
         self._number = {p: number for group in self.param_groups for number, p in enumerate(group["params"])}
 
     def update(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
-        state, gradient, (first, second) = self.state[parameter], parameter.grad.float(), group["betas"]
+        state, (first, second), gradient = self.state[parameter], group["betas"], parameter.grad.float()
         if "exp_avg" not in state:
             state["step"] = torch.tensor(0.0)
             for name in ("exp_avg", "exp_avg_sq", "grok_ema"):
                 state[name] = torch.zeros_like(gradient)
         state["step"] += 1
         step = float(state["step"])
-        if self._largest > 0:
-            gradient = gradient * (self._largest / (gradient.norm() + 1e-6)).clamp_max(1.0)
+        gradient = gradient * ((self._largest or math.inf) / (gradient.norm() + 1e-6)).clamp_max(1.0)
         slow = state["grok_ema"].lerp_(gradient, 1 - self._alpha)
-        gradient = gradient + self._weight * slow
+        gradient.add_(slow, alpha=self._weight)
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         mean.lerp_(gradient, 1 - first * (1 - self._gamma) ** self._number[parameter])
         square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
         rate = group["lr"] * (1 - second**step) ** 0.5 / (1 - first**step)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.sub_((mean / square.sqrt().add_(group["eps"])).to(parameter.dtype), alpha=rate)
+        spread = torch.sqrt(square, out=gradient).add_(group["eps"])
+        parameter.sub_(torch.div(mean, spread, out=spread).to(parameter.dtype), alpha=rate)
