@@ -64,8 +64,9 @@ class Work:
     supervised: share of the tokens that is learned.  logits_chunk_bytes: the most float32 logits held at once.
     autocast_bytes: size of a value in matrix products where that differs from the weights', else 0.
     share: of the tokens at once that gradients need (KTO's mismatched answers need none).  chunks: of logits that the stage's
-    loss holds besides the policy's own.  passes: 2 where a reference is asked too.  generation: bytes of the cache in which
-    answers are drawn, between the steps.  others: bytes of other models that are held, by name."""
+    loss holds besides the policy's own.  passes: 1, one more where a reference is asked, one more where experts are counted.
+    generation: bytes of the cache in which answers are drawn, between the steps.  others: bytes of other models that are held,
+    by name."""
 
     longest: int
     segment: int

@@ -19,6 +19,7 @@ from luthier.runtime.crew import places
 from luthier.runtime.device import Device, memory, pick_device
 from luthier.runtime.precision import training_precision
 from luthier.stages import STAGES
+from luthier.stages.balanced import BALANCED
 from luthier.workflows.footprints import Footprints, footprint_of, weight_bytes_of
 
 if TYPE_CHECKING:
@@ -132,7 +133,9 @@ def work_of(
         autocast_bytes=_autocast_bytes(precision),
         share=LEARNING.get(config.stage, 1.0),
         chunks=DISTRIBUTION_CHUNKS if config.stage == "kd" or config.use_asft_loss else 0,
-        passes=2.0 if stage.needs_reference and not config.precompute_ref_log_probs else 1.0,
+        passes=1.0
+        + (stage.needs_reference and not config.precompute_ref_log_probs)
+        + (bool(config.moe_aux_loss_coef) and stage.name in BALANCED),
         generation=_cache_bytes(config, model_config, device, precision, samples_per_step, int(known.max())) if answers else 0,
         others=_others(config, model_config, stage.needs_reference, precision.param_dtype),
     )
