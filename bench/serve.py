@@ -38,6 +38,8 @@ from bench.sides import LUTHIER, PEER, PEER_PYTHON, environment
 
 GOAL, GOAL_ALONE = 3.0, 1.0
 NUM_TOKENS = 64
+WARM = 8
+"""Answers before anything is timed: a server's first ones pay for what it loads on demand."""
 COMMANDS = {"luthier": (LUTHIER, "api"), "LLaMA-Factory": (PEER, "api")}
 QUESTIONS = [f"Write {number} lines about {thing}." for number in range(2, 8) for thing in
              ("the sea", "bread", "a train", "winter", "一只猫", "old books", "music", "rain")]  # fmt: skip
@@ -103,21 +105,22 @@ def compare(subject: Subject, options: argparse.Namespace) -> tuple[str, bool]:
     found = {name: ask_side(name, subject, options) for name in COMMANDS}
     env = environment(options.threads, options.work / "serve")
     limit = generate_rate(subject.folder, subject.questions[: options.clients], NUM_TOKENS, env)
+    # the same answers are the same tokens: the peer counts the token that ends each of them too
+    tokens = {phase: found["luthier"][phase][1] for phase in ("one", "many")}
+    rates = {name: {phase: tokens[phase] / side[phase][2] for phase in tokens} for name, side in found.items()}
     rows = [
         (
             name,
-            f"{side['one']:.0f}",
-            f"{side['many']:.0f}",
-            f"{side['first_one'] * 1000:.0f}",
-            f"{side['first_many'] * 1000:.0f}",
-            f"{side['cpu_one'] * 1000:.1f}",
-            f"{side['cpu_many'] * 1000:.1f}",
+            *(f"{rates[name][phase]:.0f}" for phase in tokens),
+            *(f"{side[key] * 1000:.0f}" for key in ("first_one", "first_many")),
+            *(f"{1000 * side[phase][3] / tokens[phase]:.1f}" for phase in tokens),
         )
         for name, side in found.items()
     ]
-    ours, theirs = found["luthier"], found["LLaMA-Factory"]
+    ours, theirs = rates["luthier"], rates["LLaMA-Factory"]
     # what is half a character at the end of a token is written by one side and left out by the other
-    pairs = [[text.replace("\ufffd", "").strip() for text in pair] for pair in zip(ours["texts"], theirs["texts"])]
+    texts = [[text.replace("\ufffd", "").strip() for text in found[name]["many"][0]] for name in ("luthier", "LLaMA-Factory")]
+    pairs = list(zip(*texts))
     equal = sum(a == b for a, b in pairs)
     many = f"{options.clients} clients"
     header = (
@@ -154,22 +157,18 @@ def ask_side(name: str, subject: Subject, options: argparse.Namespace) -> dict[s
         url = f"http://127.0.0.1:{port}/v1"
         wait_for(url, process)
         asks = Asks(url, subject)
-        asks.whole(subject.questions[0])  # warm
+        asks.all(1, WARM)
         cpu = psutil.Process(process.pid).cpu_times
 
-        def timed(clients: int, requests: int) -> tuple[list[str], float, float]:
-            before, (texts, tokens, seconds) = cpu(), asks.all(clients, requests)
+        def timed(clients: int) -> tuple[list[str], int, float, float]:
+            """(texts, tokens, seconds, seconds of the CPU)"""
+            before, (texts, tokens, seconds) = cpu(), asks.all(clients, options.requests)
             spent = cpu()
-            return texts, tokens / seconds, (spent.user + spent.system - before.user - before.system) / tokens
+            return texts, tokens, seconds, spent.user + spent.system - before.user - before.system
 
-        _, one, cpu_one = timed(1, max(8, options.requests // 6))
-        texts, many, cpu_many = timed(options.clients, options.requests)
         return {
-            "one": one,
-            "many": many,
-            "cpu_one": cpu_one,
-            "cpu_many": cpu_many,
-            "texts": texts,
+            "one": timed(1),
+            "many": timed(options.clients),
             "first_one": median(asks.first_tokens(1)[0] for _ in range(5)),
             "first_many": median(asks.first_tokens(options.clients)),
         }
