@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 
+from luthier.adapters.targets import parameter_count
 from luthier.config.sharding import Sharding
 from luthier.trainer.parallel import Parallel
 from luthier.trainer.quantised import into_row, tensors_of
@@ -96,6 +97,7 @@ def main(folder: Path) -> None:
         apart = max(float((whole[key].detach().double() - found[key]).abs().max()) for key in found)
         windows = [tensor for module in two.model.modules() for tensor in tensors_of(module)]
         assert len(found) + len({*held} & {*whole} - {*found}) == len(held) == len(whole)
+        assert parameter_count(two.model) == parameter_count(one.model)
         assert not sharding or not any(tensor.untyped_storage().nbytes() for tensor in windows)
         if together.is_main:
             told = {"apart": apart, "share": parts, "scale": two.updater.scaler.get_scale()}

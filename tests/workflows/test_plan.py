@@ -15,7 +15,7 @@ from luthier.planner.cards import find_card
 from luthier.trainer.optimizers import BITSANDBYTES, make_optimizer
 from luthier.workflows.fit import remedies
 from luthier.workflows.footprints import _measured, footprint_of, learning_bytes
-from luthier.workflows.plan import plan_training
+from luthier.workflows.plan import one_part, plan_training
 from luthier.workflows.sizes import METHODS, WORDS, needed, write_page
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -90,6 +90,25 @@ def test_a_low_stack_tells_what_a_tall_one_costs(keys):
     for name in ("parameters", "trainable", "weight_bytes", "gradient_bytes", "optimizer_bytes", "linear", "learning"):
         assert getattr(told, name) == pytest.approx(getattr(counted, name), rel=1e-6), name
     assert told.kept == pytest.approx(counted.kept, rel=1e-3)
+
+
+@pytest.mark.parametrize("keys", [{}, {"quantization_bit": 4, "finetuning_type": "lora"}])
+def test_a_device_holds_its_part_and_what_is_gathered(keys):
+    """Of 4 devices each holds a quarter; embeddings and head (97 x 32 floats each) and one of 2 layers are gathered whole, and
+    no file is mapped any more."""
+    whole = costs(**keys)
+    part = one_part(whole, 4)
+    ends = 2 * 97 * 32 * 4
+    assert whole.ends_bytes == ends
+    assert part.weight_bytes == whole.weight_bytes // 4 + ends + (whole.weight_bytes - ends) // 2
+    assert (part.gradient_bytes, part.optimizer_bytes) == (whole.gradient_bytes // 4, whole.optimizer_bytes // 4)
+    assert part.mapped_bytes == 0 and part.unpacked_bytes == whole.unpacked_bytes
+
+
+def test_a_reference_is_cut_as_well():
+    config = Config(**STARTER, stage="dpo", finetuning_type="full")
+    whole, half = (plan_training(config, parts=parts).memory["reference"] for parts in (1, 2))
+    assert whole / 2 < half < whole
 
 
 def test_capped_attention_keeps_something_for_each_pair_of_tokens():

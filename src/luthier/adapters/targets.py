@@ -44,7 +44,9 @@ def parameter_count(model: nn.Module) -> int:
             bias = own.get("bias")
             total += module.in_features * module.out_features + (0 if bias is None else bias.numel())
         else:
-            total += sum(p.numel() for p in own.values())
+            total += sum(
+                p.numel() for p in own.values() if p.is_floating_point()
+            )  # a quantised base in parts has rows of bytes
     return total
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from luthier.errors import ModelError
 from luthier.hub import resolve_model
 from luthier.models.kernels import require_kernels, use_kernels
-from luthier.models.quantize import after_loading, check_bits, rounds_after, while_loading
+from luthier.models.quantize import after_loading, check_bits, keep_layout, rounds_after, while_loading
 from luthier.models.rope import scale_rope
 from luthier.models.tokenizer import load_tokenizer
 from luthier.models.vocabulary import grow, new_words
@@ -91,6 +91,8 @@ def load_model(
     if config.resize_vocab or new_words(config):
         grow(model, load_tokenizer(config, folder), config)
     use_kernels(config, model)
+    if for_training:
+        keep_layout(model)
     return model.train(for_training)
 
 

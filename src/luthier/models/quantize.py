@@ -114,6 +114,14 @@ def after_loading(
     return model
 
 
+def keep_layout(model: PreTrainedModel) -> None:
+    """For a model that will learn. On a CPU with AVX512-BF16 bitsandbytes lays 4 bits out anew when a layer first answers, in
+    evaluations too: scales are rounded to bfloat16 for good, and no gradient passes through that layout."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
 def _bnb(config: Config, dtype: torch.dtype | None) -> Any:
     import torch
     from transformers import BitsAndBytesConfig

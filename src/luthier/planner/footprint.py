@@ -8,7 +8,7 @@ tokens; that part is told from the rest by two passes of different lengths.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ class Footprint:
     layers: how many hidden layers.  heads: of attention, in all layers.  head_size: values of one.  hidden, vocabulary: sizes.
     widest: values a token of the largest matrix product.
     parameters, trainable: counts.  weight_bytes, trainable_bytes: in the dtypes of the net.  head_learns: the head is trained.
+    ends_bytes: of the embeddings and the head, once where they are one.
     capped: logits go through a cap (Gemma 2), which keeps a copy.
     unpacked_bytes: of the largest matrix of a quantised base, made whole for its product.  mapped_bytes: of the full weights it
     was quantised from, which a CPU keeps mapped with the embeddings of the same file.  value_bytes: of one value in a layer,
@@ -56,6 +57,7 @@ class Footprint:
     weight_bytes: int
     trainable_bytes: int
     head_learns: bool
+    ends_bytes: int = 0
     capped: bool = False
     unpacked_bytes: int = 0
     mapped_bytes: int = 0
@@ -155,7 +157,7 @@ def measure(net: nn.Module, tokens: int = PROBE_TOKENS, *, longest: int = 0, unf
     head = base.get_output_embeddings()
     parameters = list(net.parameters())
     learning = [parameter for parameter in parameters if parameter.requires_grad]
-    trainable_bytes = sum(p.numel() * p.element_size() for p in learning)
+    trainable_bytes = _bytes(learning)
     return Footprint(
         layers=text.num_hidden_layers,
         heads=text.num_hidden_layers * text.num_attention_heads,
@@ -165,9 +167,10 @@ def measure(net: nn.Module, tokens: int = PROBE_TOKENS, *, longest: int = 0, unf
         widest=max(max(weight.shape[-2:]) for weight in _matrices(base).values()),
         parameters=sum(p.numel() for p in parameters),
         trainable=sum(p.numel() for p in learning),
-        weight_bytes=sum(p.numel() * p.element_size() for p in parameters),
+        weight_bytes=_bytes(parameters),
         trainable_bytes=trainable_bytes,
         head_learns=head is not None and any(p.requires_grad for p in head.parameters()),
+        ends_bytes=_bytes({*base.get_input_embeddings().parameters(), *(head.parameters() if head is not None else ())}),
         capped=getattr(text, "final_logit_softcapping", None) is not None,
         value_bytes=base.dtype.itemsize,
         kept=kept,
@@ -179,6 +182,10 @@ def measure(net: nn.Module, tokens: int = PROBE_TOKENS, *, longest: int = 0, unf
         needing_gradient=_work(base, through.__contains__),
         learning=_work(base, lambda parameter: parameter.requires_grad),
     )
+
+
+def _bytes(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
 
 
 def _told_apart(once: float, twice: float, tokens: int) -> tuple[float, float]:

@@ -75,7 +75,9 @@ def plan_training(
     footprint = (footprints or footprint_of)(config, model_config, precision.param_dtype, longest=work.segment)
     if parts is None:
         parts = _devices(config, card) if sharding_of(config) else 1
-    footprint = footprint if parts == 1 else one_part(footprint, parts)
+    if parts > 1:
+        work = replace(work, others={name: _held(whole, footprint, parts) for name, whole in work.others.items()})
+        footprint = one_part(footprint, parts)
     return make_plan(config, footprint, work, _card(card) if card else _this_machine(device, precision, held_bytes))
 
 
@@ -88,20 +90,28 @@ def _devices(config: Config, card: Card | None) -> int:
 
 
 def one_part(footprint: Footprint, parts: int) -> Footprint:
-    """What one device holds of a model in parts: its part, and gathered whole the embeddings, the head and one layer."""
+    """What one device holds of a model in parts: its part, and gathered whole the embeddings, the head and one layer.
+
+    The files of a quantised base are mapped no more: what is cut is copied.
+    """
     f = footprint
-    value = f.weight_bytes / max(1, f.parameters)
-    ends = min(f.weight_bytes, int(2 * f.vocabulary * f.hidden * value))
-    gathered = ends + (f.weight_bytes - ends) // max(1, f.layers)
+    held = _held(f.weight_bytes, f, parts)
     return replace(
         f,
-        parameters=int((f.weight_bytes // parts + gathered) / value),  # the size of one value stays
-        weight_bytes=f.weight_bytes // parts + gathered,
+        parameters=int(f.parameters * held / max(1, f.weight_bytes)),
+        weight_bytes=held,
+        mapped_bytes=0,
         trainable=f.trainable // parts,
         trainable_bytes=f.trainable_bytes // parts,
         gradient_bytes=f.gradient_bytes // parts,
         optimizer_bytes=f.optimizer_bytes // parts,
     )
+
+
+def _held(whole: int, footprint: Footprint, parts: int) -> int:
+    """Bytes on one device of a model of whole bytes, shaped as footprint."""
+    ends = min(whole, footprint.ends_bytes)
+    return whole // parts + ends + (whole - ends) // max(1, footprint.layers)
 
 
 def work_of(

@@ -241,7 +241,8 @@ def _train(config: Config, run: Run, device: Device, parallel: Parallel) -> None
 def holds_whole(config: Config, device: Device) -> bool:
     """Whether the whole model may lie on device until each keeps its part. Else it begins in the CPU's memory."""
     stored = weight_bytes(resolve_model(config.model_name_or_path or "", config))
-    return 4 * stored < memory(device)[0]  # in float32 twice the bytes of the files, and room to cut them
+    share = (config.quantization_bit or 16) / 16  # of the bytes of files in 16 bits
+    return 4 * share * stored < memory(device)[0]  # in float32 twice the bytes of the files, and room to cut them
 
 
 def datasets(config: Config, encode: Callable[..., EncodedStore | Stream]) -> tuple[Tokens | Stream, dict[str, Tokens]]:
