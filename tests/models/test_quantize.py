@@ -89,6 +89,19 @@ def test_a_quantised_base_is_scored_packed(folder):
     assert Scorer(base).layout == "packed"
 
 
+def test_an_evaluation_leaves_four_bits_as_they_lie(folder, monkeypatch):
+    """On a CPU with AVX512-BF16, which this one is taken for, bitsandbytes would round the scales and pass no gradients on."""
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    monkeypatch.setattr(bitsandbytes.nn.modules, "has_avx512bf16", lambda: True)
+    config, base = load(folder, lora_rank=4, quantization_bit=4)
+    net = ADAPTERS["lora"](config).attach(base)
+    weight = base.model.layers[0].mlp.up_proj.base_layer.weight
+    before = weight.data.clone(), weight.quant_state.absmax.clone()
+    with torch.no_grad():
+        net.eval()(input_ids=torch.arange(8)[None])
+    assert torch.equal(weight.data, before[0]) and torch.equal(weight.quant_state.absmax, before[1])
+
+
 @pytest.mark.parametrize("name", ["torchao int8", "torchao int4", "hqq 4"])
 def test_going_on_after_loading_is_as_never_having_stopped(folder, name, tmp_path):
     """Law 5 on a quantised base: the adapter read back into it learns on bit for bit."""

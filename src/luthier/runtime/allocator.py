@@ -10,6 +10,7 @@ The caches can be turned off at the start of a process alone, which is what glib
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Mapping
@@ -32,6 +33,13 @@ def glibc_version() -> tuple[int, int] | None:
 def is_needed(version: tuple[int, int] | None, environment: Mapping[str, str]) -> bool:
     """Whether freed memory would lie idle; where the user tunes glibc, that is left as it is."""
     return version is not None and version < MENDED and VARIABLE not in environment
+
+
+def give_back() -> None:
+    """Freed pages go back to the system. glibc by itself gives back the end of its heap alone: after a base on 4 bits of 610M
+    parameters was cut in two, 148 MiB lay idle between what was kept."""
+    if glibc_version() is not None:
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def start_again() -> None:
