@@ -226,8 +226,8 @@ def test_a_tool_is_called_and_its_result_read(adapters, tmp_path, monkeypatch):
     file.write_text(json.dumps([{"type": "function", "function": function}]))
     assert chat.load_tools(file) == 1
     call = '<tool_call>\n{"name": "look_up", "arguments": {"place": "Köln"}}\n</tool_call>'
-    monkeypatch.setattr(chat.sides[0].answerer.engine, "stream", lambda *args, **options: iter([call]))
-    said(chat, "Where?")
+    monkeypatch.setattr(chat.sides[0].answerer.engine, "stream", lambda *args, **options: iter(["Let me see. ", *call]))
+    assert said(chat, "Where?") == "Let me see."
     assert [(each.name, each.arguments) for each in chat.sides[0].messages[-1].tool_calls] == [("look_up", {"place": "Köln"})]
     monkeypatch.undo()
     said(chat, '{"found": 1}', role="tool")

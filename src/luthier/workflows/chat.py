@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from luthier.hub import resolve_adapter, resolve_model
 from luthier.registry import nearest
 from luthier.templates import find_template
 from luthier.types import Conversation, Message
+from luthier.workflows.answer_stream import AnswerReader, Event
 from luthier.workflows.answering import (
     Answerer,
     add_adapter,
@@ -31,7 +32,7 @@ from luthier.workflows.answering import (
     sampling_of,
     settle,
 )
-from luthier.workflows.thinking_stream import CLOSING, OPENING, Kind, ThinkingSplitter
+from luthier.workflows.thinking_stream import CLOSING, OPENING, Kind
 
 log = logging.getLogger(__name__)
 
@@ -118,15 +119,15 @@ class Chat:
         prompt = answerer.template.encode_prompt(self._conversation(side))
         tokenizer = answerer.tokenizer
         opened = tokenizer is not None and tokenizer.decode(prompt[-8:]).rstrip().endswith(OPENING)
-        splitter, text = ThinkingSplitter(opened), ""
-        hidden = [word for word in (tokenizer.all_special_tokens if tokenizer else ()) if word not in (OPENING, CLOSING)]
+        special = tokenizer.all_special_tokens if tokenizer else ()
+        tool_format = str(answerer.template.describe().get("tool_format", ""))
+        reader, text = AnswerReader(opened=opened, hidden=special, tools=self.tools, tool_format=tool_format), ""
         for piece in answerer.engine.stream(prompt, self.sampling, cancelled, adapter=side.adapter):
             text += piece
-            for kind, words in splitter.push(piece):
-                yield Piece(side=number, kind=kind, text=_without(words, hidden))
-        for kind, words in splitter.flush():
-            yield Piece(side=number, kind=kind, text=words)
+            yield from _spoken(number, reader.push(piece))
+        yield from _spoken(number, reader.flush())
         answer = answerer.template.parse(f"{OPENING}\n{text}" if opened else text, self.tools)
+        hidden = [word for word in special if word not in (OPENING, CLOSING)]
         side.messages.append(replace(answer, content=_without(answer.content, hidden)))
 
     def _conversation(self, side: Side) -> Conversation:
@@ -300,6 +301,13 @@ def _known_rows(file: Path) -> list[dict[str, Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "conversations" in row for row in rows):
         raise DataError(f"{file} holds other rows than conversations.", "Save to another file.")
     return rows
+
+
+def _spoken(side: int, events: Iterable[Event]) -> Iterator[Piece]:
+    """Reasoning and words; calls are told when the answer has ended."""
+    for event in events:
+        if event.kind in ("thinking", "words"):
+            yield Piece(side=side, kind=event.kind, text=event.text)
 
 
 def _without(text: str, words: Sequence[str]) -> str:
