@@ -66,18 +66,29 @@ def test_every_way_to_start_trains_as_one_process(launcher, assets, tmp_path):
     assert two.stderr.count("Finished at step 4 of 4") == 1  # one process speaks for both
 
 
+FSDP_2 = "fsdp_version: 2", "fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP", "fsdp_reshard_after_forward: true"
+FSDP_1 = (
+    "fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP", "fsdp_backward_prefetch: BACKWARD_PRE", "fsdp_forward_prefetch: false",
+    "fsdp_cpu_ram_efficient_loading: true", "fsdp_offload_params: true", "fsdp_sharding_strategy: FULL_SHARD",
+    "fsdp_state_dict_type: FULL_STATE_DICT", "fsdp_sync_module_states: true", "fsdp_use_orig_params: true",
+)  # fmt: skip
+
+
 @pytest.mark.slow
-def test_what_accelerate_launch_is_configured_for_is_done(assets, tmp_path):
-    """accelerate launch --config_file, as FSDP is started by LLaMA-Factory's users."""
+@pytest.mark.parametrize(("settings", "more"), [(FSDP_2, {}), (FSDP_1, {"quantization_bit": 4})], ids=["lora", "qlora"])
+def test_what_accelerate_launch_is_configured_for_is_done(settings, more, assets, tmp_path):
+    """accelerate launch --config_file, as FSDP, and QLoRA with it, is started by LLaMA-Factory's users."""
+    if more:
+        pytest.importorskip("bitsandbytes")
     model, data = assets / "models" / "stories260K", make_data(tmp_path)
-    one = run(train_command(model, data, tmp_path / "one", **KEYS, gradient_accumulation_steps=2))
+    one = run(train_command(model, data, tmp_path / "one", **KEYS, **more, gradient_accumulation_steps=2))
     assert one.returncode == 0, one.stderr
     file = tmp_path / "fsdp.yaml"
     file.write_text(
         "compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\nnum_machines: 1\nnum_processes: 2\nmain_process_port: 0\n"
-        "fsdp_config:\n  fsdp_version: 2\n  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP\n  fsdp_reshard_after_forward: true\n"
+        + "\n  ".join(["fsdp_config:", *settings])
     )
-    command = train_command(model, data, tmp_path / "two", **KEYS, gradient_accumulation_steps=1)
+    command = train_command(model, data, tmp_path / "two", **KEYS, **more, gradient_accumulation_steps=1)
     two = run([str(Path(sys.executable).parent / "accelerate"), "launch", "--config_file", str(file), *command[1:]])
     assert two.returncode == 0, two.stderr
     assert "each of 2 devices holds one part" in two.stderr

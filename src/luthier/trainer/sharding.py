@@ -55,7 +55,8 @@ def shard(compute: Compute, sharding: Sharding, device: torch.device, world_size
         cut = fully_shard(module, mesh=mesh, reshard_after_forward=again, offload_policy=offload, ignored_params=windows)
         cut.set_gradient_divide_factor(1.0)
         cut.set_force_sum_reduction_for_comms(True)  # gradients are summed as they are: float16 has no room for a factor
-    give_back()
+    if device.type == "cpu":
+        give_back()
     if whole := sum(buffer.nbytes for layer in layers for buffer in layer.buffers() if not buffer.is_floating_point()):
         logger.warning("%s: %s of this base are no parameters and lie whole on every device.", sharding.said, size_text(whole))
 
