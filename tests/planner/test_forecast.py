@@ -108,6 +108,15 @@ def test_a_head_that_learns_holds_its_gradient_and_one_chunk_more():
     assert parts_of(large)["logits"] == 3 * (96 << 20) + 500 * 8 * 256 + 4 * 151_936 * 256
 
 
+def test_what_a_step_of_the_optimizer_makes_competes_for_the_peak_on_a_cpu():
+    big = dataclasses.replace(FOOTPRINT, step_bytes=10**12)
+    plain, more = (sum(parts_of(footprint).values()) for footprint in (FOOTPRINT, big))
+    assert parts_of(big)["optimizer"] == FOOTPRINT.optimizer_bytes + 10**12 and more > plain
+    assert parts_of(dataclasses.replace(FOOTPRINT, step_bytes=1)) == parts_of()
+    on_gpu = memory(Config(), big, WORK, Machine(kind="cuda"), tokens=1000, checkpointing=False)
+    assert on_gpu["optimizer"] == FOOTPRINT.optimizer_bytes
+
+
 def test_one_micro_batch_a_step_needs_no_room_for_gradients_while_activations_are_kept():
     assert parts_of(step_tokens=1000)["gradients"] == 0
     assert parts_of(step_tokens=1001)["gradients"] == 800_000

@@ -40,6 +40,7 @@ def test_optimizers_keep_what_they_keep():
     assert adam == pytest.approx(2 * weights, rel=0.01)
     assert costs(optim="sgd").optimizer_bytes == 0
     assert costs(optim="adamw_8bit").optimizer_bytes == 2 * weights  # all parameters are too small for 8 bits
+    assert costs(optim="adamw_8bit").step_bytes == 5 * 4 * 97 * 32 and costs(optim="adamw_torch_8bit").step_bytes == 0
     assert costs(optim="adafactor").optimizer_bytes < 0.5 * weights
     assert costs(use_galore=True, galore_rank=2).optimizer_bytes < 0.7 * adam
     block = costs(use_badam=True)

@@ -41,7 +41,8 @@ class Footprint:
     kept: bytes a token kept for the backward pass.  kept_checkpointed: the same with gradient checkpointing.
     kept_pairs: bytes kept for each pair of tokens of one sample (its length squared), where attention is not fused.
     gradient_bytes, optimizer_bytes: of the parameters that learn at one time; without a better knowledge, trainable_bytes and
-    twice that.  moves_early: gradients are used and freed as they come, where a step is one micro-batch.
+    twice that.  step_bytes: that the optimizer's step makes on a CPU and frees.  moves_early: gradients are used and freed as
+    they come, where a step is one micro-batch.
     linear: multiply-adds a token of a forward pass, without the head.  needing_gradient: of those, that the backward pass
     repeats for the gradients of activations.  learning: that it repeats for the gradients of weights.
     """
@@ -67,6 +68,7 @@ class Footprint:
     kept_pairs: float = 0.0
     gradient_bytes: int
     optimizer_bytes: int
+    step_bytes: int = 0
     moves_early: bool = False
     linear: int
     needing_gradient: int

@@ -133,6 +133,7 @@ def memory(
         _at_the_loss(f, work, tokens, value, checkpointing),
         _in_the_layers(f, work, tokens, value, checkpointing),
         {"gradients": f.gradient_bytes, "logits": f.head_bytes},
+        {"gradients": f.gradient_bytes, "step": f.step_bytes if machine.kind == "cpu" else 0},
         {"generation": work.generation},
     )
     worst = max(moments, key=lambda parts: sum(parts.values()))
@@ -140,7 +141,7 @@ def memory(
         "weights": f.weight_bytes + work.autocast_bytes * f.linear + (f.mapped_bytes if machine.kind == "cpu" else 0),
         **work.others,
         "gradients": worst.get("gradients", 0),
-        "optimizer": f.optimizer_bytes,
+        "optimizer": f.optimizer_bytes + worst.get("step", 0),
         **({"generation": work.generation} if "generation" in worst else {}),
         "activations": worst.get("activations", 0),
         "logits": worst.get("logits", 0),

@@ -37,7 +37,8 @@ class StableAdamW(OneByOne):
         first, second = (beta * (1 - beta ** (step - 1)) / (1 - beta**step) for beta in group["betas"])
         mean, square = state["exp_avg"].lerp_(gradient, 1 - first), state["exp_avg_sq"]
         square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        jump = (gradient.square() / square.clamp_min(eps**2)).mean().sqrt()
+        jump = gradient.square().div_(square.clamp_min(eps**2)).mean().sqrt()
         rate = group["lr"] / jump.clamp_min(1.0)
         parameter.mul_(1 - rate * group["weight_decay"])
-        parameter.sub_((rate * mean / (square.sqrt() + eps)).to(parameter.dtype))
+        spread = square.sqrt().add_(eps)
+        parameter.sub_(torch.div(mean, spread, out=spread).mul_(rate).to(parameter.dtype))

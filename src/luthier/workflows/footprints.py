@@ -51,6 +51,9 @@ LEAST_8BIT, BLOCK_8BIT = 4096, 256
 """bitsandbytes' optimizers: numbers that each keeps for a weight. In 8 bits a block of weights shares a float32; a parameter of
 fewer weights than LEAST_8BIT keeps 32 (bitsandbytes/optim/optimizer.py, min_8bit_size)."""
 
+CPU_COPIES = {"AdamW8bit": 5.0, "Lion8bit": 5.0, "AdEMAMix8bit": 9.25, "AdEMAMix": 4.0}
+"""float32 copies of a parameter that a step of theirs makes on a CPU, measured with 0.50; of those not named here 3."""
+
 
 def footprint_of(config: Config, shape: PretrainedConfig, dtype: torch.dtype, *, longest: int = 0) -> Footprint:
     """What the model of config, with a fresh adapter of its method and its optimizer, costs.
@@ -108,6 +111,7 @@ def _measured(config: Config, shape: PretrainedConfig, dtype: torch.dtype, longe
         mapped_bytes=quantised.mapped_bytes,
         gradient_bytes=gradients,
         optimizer_bytes=states,
+        step_bytes=step_bytes(config, net),
         moves_early=moves_early(config),
     )
 
@@ -138,11 +142,8 @@ def learning_bytes(config: Config, net: nn.Module) -> tuple[int, int]:
 
     bitsandbytes' optimizers know no shapes without numbers: theirs is counted.
     """
-    name = str(config.optim)
-    plain = not (config.use_galore or config.use_apollo or config.use_badam or config.use_muon)
-    if plain and name in BITSANDBYTES:
+    if kind := _of_bitsandbytes(config):
         learning = [p for p in net.parameters() if p.requires_grad]
-        kind = BITSANDBYTES[name].removeprefix("Paged")
         moments = MOMENTS[kind.removesuffix("8bit").removesuffix("32bit")]
         return _bytes(learning), moments * sum(_moment_bytes(p.numel(), kind.endswith("8bit")) for p in learning)
     optimizer = make_optimizer(net, config)
@@ -157,6 +158,21 @@ def learning_bytes(config: Config, net: nn.Module) -> tuple[int, int]:
     finally:
         optimizer.zero_grad(set_to_none=True)
     return _bytes(learning), states
+
+
+def step_bytes(config: Config, net: nn.Module) -> int:
+    """Bytes that a step makes of the largest parameter and frees. bitsandbytes alone, which writes its kernels for GPUs, makes
+    more of them on a CPU than the rest of the forecast has room for."""
+    kind = _of_bitsandbytes(config)
+    largest = max((p.numel() for p in net.parameters() if p.requires_grad), default=0)
+    return int(4 * largest * CPU_COPIES.get(kind, 3.0)) if kind else 0
+
+
+def _of_bitsandbytes(config: Config) -> str | None:
+    """The class of bitsandbytes' optimizer, where that is what config asks for."""
+    by_key = config.use_galore or config.use_apollo or config.use_badam or config.use_muon or config.use_adam_mini
+    name = None if by_key else BITSANDBYTES.get(str(config.optim))
+    return name.removeprefix("Paged") if name else None
 
 
 def _moment_bytes(count: int, in_8_bits: bool) -> int:
