@@ -15,7 +15,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def give_back(device: torch.device) -> None:
+def empty_cache(device: torch.device) -> None:
     """Memory that torch keeps for later and nothing uses now goes back to the device, where other programs may take it."""
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -19,7 +19,7 @@ from luthier.errors import ConfigError, TrainingError
 from luthier.trainer.checkpoint import random_states, restore_random
 from luthier.trainer.evaluation import add_sums, looked_ahead
 from luthier.trainer.layerwise import AsTheyCome, moves_early
-from luthier.trainer.memory import give_back, is_out_of_memory
+from luthier.trainer.memory import empty_cache, is_out_of_memory
 
 if TYPE_CHECKING:
     from luthier.batches.loader import Loader, Step
@@ -82,7 +82,7 @@ class Updater:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.config.torch_empty_cache_steps and (step.number + 1) % self.config.torch_empty_cache_steps == 0:
-            give_back(self.parallel.device)
+            empty_cache(self.parallel.device)
         return loss, norm, metrics
 
     def _gradients(self, step: Step) -> tuple[float, Sums]:
@@ -112,7 +112,7 @@ class Updater:
             )
             self.optimizer.zero_grad(set_to_none=True)
             restore_random(random_state, self.parallel.device)
-            give_back(self.parallel.device)
+            empty_cache(self.parallel.device)
 
     def _accumulate(self, step: Step, random_state: dict[str, torch.Tensor]) -> tuple[float, Sums]:
         parallel = self.parallel
