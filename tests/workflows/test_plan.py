@@ -95,21 +95,21 @@ def test_a_low_stack_tells_what_a_tall_one_costs(keys):
 
 @pytest.mark.parametrize("keys", [{}, {"quantization_bit": 4, "finetuning_type": "lora"}])
 def test_a_device_holds_its_part_and_what_is_gathered(keys):
-    """Of 4 devices each holds a quarter; embeddings and head (97 x 32 floats each) and one of 2 layers are gathered whole, and
-    no file is mapped any more."""
+    """Of 4 devices each holds a quarter; embeddings and head (97 x 32 floats each) and both layers are gathered whole, and no
+    file is mapped any more."""
     whole = costs(**keys)
     part = one_part(whole, 4)
     ends = 2 * 97 * 32 * 4
     assert whole.ends_bytes == ends
-    assert part.weight_bytes == whole.weight_bytes // 4 + ends + (whole.weight_bytes - ends) // 2
+    assert part.weight_bytes == whole.weight_bytes // 4 + whole.weight_bytes
     assert (part.gradient_bytes, part.optimizer_bytes) == (whole.gradient_bytes // 4, whole.optimizer_bytes // 4)
     assert part.mapped_bytes == 0 and part.unpacked_bytes == whole.unpacked_bytes
 
 
 def test_a_reference_is_cut_as_well():
     config = Config(**STARTER, stage="dpo", finetuning_type="full")
-    whole, half = (plan_training(config, parts=parts).memory["reference"] for parts in (1, 2))
-    assert whole / 2 < half < whole
+    whole, half, least = (plan_training(config, parts=parts).memory["reference"] for parts in (1, 2, 100))
+    assert half - least == pytest.approx(whole / 2 - whole / 100, rel=1e-3)
 
 
 def test_capped_attention_keeps_something_for_each_pair_of_tokens():

@@ -42,6 +42,8 @@ LEARNING = {"kto": 0.5}
 DISTRIBUTION_CHUNKS = 6
 """Chunks of logits that a divergence of whole distributions holds besides the policy's own: the other model's, both as
 log-probabilities, their difference, and two that the backward pass makes (models/divergence.py)."""
+GATHERED = 3
+"""Layers' worth of weights that FSDP2 holds besides the part."""
 ROWS = {"cpu": 64}
 ROWS_ACCELERATOR = 256
 """Answers that are drawn at once, at the most."""
@@ -90,7 +92,7 @@ def _devices(config: Config, card: Card | None) -> int:
 
 
 def one_part(footprint: Footprint, parts: int) -> Footprint:
-    """What one device holds of a model in parts: its part, and gathered whole the embeddings, the head and one layer.
+    """What one device holds of a model in parts: its part, and what is gathered whole.
 
     The files of a quantised base are mapped no more: what is cut is copied.
     """
@@ -109,9 +111,10 @@ def one_part(footprint: Footprint, parts: int) -> Footprint:
 
 
 def _held(whole: int, footprint: Footprint, parts: int) -> int:
-    """Bytes on one device of a model of whole bytes, shaped as footprint."""
+    """Bytes on one device of a model of whole bytes, shaped as footprint: its part; embeddings and head, gathered whole; the
+    layer at work, the next one, gathered ahead, and the buffer in which that arrives."""
     ends = min(whole, footprint.ends_bytes)
-    return whole // parts + ends + (whole - ends) // max(1, footprint.layers)
+    return whole // parts + ends + (whole - ends) * min(GATHERED, footprint.layers) // max(1, footprint.layers)
 
 
 def work_of(
