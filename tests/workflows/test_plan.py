@@ -106,6 +106,12 @@ def test_a_device_holds_its_part_and_what_is_gathered(keys):
     assert part.mapped_bytes == 0 and part.unpacked_bytes == whole.unpacked_bytes
 
 
+@pytest.mark.parametrize(("stored", "mapped"), [(torch.float32, True), (torch.bfloat16, False), (None, True)])
+def test_files_stay_mapped_where_the_embeddings_are_used_as_they_are(stored, mapped):
+    config = Config(finetuning_type="lora", quantization_bit=4)
+    assert (footprint_of(config, shape_of(dtype=stored), torch.float32).mapped_bytes > 0) == mapped
+
+
 def test_a_reference_is_cut_as_well():
     config = Config(**STARTER, stage="dpo", finetuning_type="full")
     whole, half, least = (plan_training(config, parts=parts).memory["reference"] for parts in (1, 2, 100))

@@ -193,6 +193,7 @@ def _bytes(tensors: Iterable[torch.Tensor]) -> int:
 def _build(config: Config, shape: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
+    shape = copy.deepcopy(shape)  # from_config writes dtype into it
     return AutoModelForCausalLM.from_config(shape, dtype=dtype, trust_remote_code=config.trust_remote_code)
 
 
@@ -227,10 +228,11 @@ def _quantised(config: Config, shape: PretrainedConfig, model: PreTrainedModel, 
     if each is None:
         return _Quantised()
     counts = [layer.weight.numel() for layer in linear_layers(model).values()]
+    as_stored = getattr(shape, "dtype", None) in (None, model.dtype)  # else the embeddings are copied, and nothing stays mapped
     return _Quantised(
         saved_bytes=int(sum(counts) * (size - each / 8)),
         unpacked_bytes=max(counts) * (4 + max(1, size % 4) if packed else size),  # packed: float32, beside codes, then the copy
-        mapped_bytes=sum(counts) * size if bits is not None else 0,
+        mapped_bytes=sum(counts) * size if bits is not None and as_stored else 0,
         any=True,
         lean=packed or (method, bits) == ("bnb", 4),
     )
