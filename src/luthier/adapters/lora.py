@@ -104,6 +104,11 @@ class Lora:
             ) from error
 
     def merge(self, model: PeftModel) -> PreTrainedModel:
+        if getattr(model.get_base_model(), "is_quantized", False):
+            raise ModelError(
+                "the base holds rounded weights: an adapter merged into them would be rounded too.",
+                "luthier export merges it into full weights; several adapters: export with the first, and go on from that.",
+            )
         return model.merge_and_unload()
 
     def _fresh(self, model: PreTrainedModel) -> PeftModel:

@@ -14,9 +14,7 @@ from typing import Any
 
 import torch.nn.functional as F
 from peft.tuners.lora.layer import Linear, LoraLayer
-from torch import Tensor, nn
-
-from luthier.errors import ModelError
+from torch import Tensor
 
 
 def lean(layer: LoraLayer, x: Tensor) -> Tensor | None:
@@ -55,11 +53,6 @@ class LoraLinear(Linear):
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """As peft's, but for half-precision weights the sum is made in float32 and rounded once."""
         weight = self.get_base_layer().weight
-        if not isinstance(weight, nn.Parameter):
-            raise ModelError(
-                "the base holds rounded weights, into which no adapter can be merged.",
-                "luthier export merges it into full ones; several adapters: export with the first, and go on from that.",
-            )
         stored = weight.dtype
         weight.data = weight.data.float()
         try:

@@ -142,11 +142,11 @@ def load_answerer(
     if precision.note:
         log.warning("%s", precision.note)
     net: nn.Module = load_model(config, device=device.torch, dtype=precision.param_dtype)
-    adapter = None
+    rounded, adapter = getattr(net, "is_quantized", False), None
     if config.adapter_name_or_path:
         adapter = ADAPTERS[config.finetuning_type](config)
         net = adapter.attach(net, trainable=False)
-        if not keep_adapter and precision.param_dtype == torch.float32:
+        if not keep_adapter and precision.param_dtype == torch.float32 and not rounded:
             net, adapter = adapter.merge(net), None
     lay_out_for_answers(net)
     names = [config.model_name_or_path, *(config.adapter_name_or_path or [])]
