@@ -40,6 +40,8 @@ GOAL, GOAL_ALONE = 3.0, 1.0
 NUM_TOKENS = 64
 WARM = 8
 """Answers before anything is timed: a server's first ones pay for what it loads on demand."""
+ROUNDS = 5
+"""Of requests to the starter, whose short answers take more to be timed."""
 COMMANDS = {"luthier": (LUTHIER, "api"), "LLaMA-Factory": (PEER, "api")}
 QUESTIONS = [f"Write {number} lines about {thing}." for number in range(2, 8) for thing in
              ("the sea", "bread", "a train", "winter", "一只猫", "old books", "music", "rain")]  # fmt: skip
@@ -48,12 +50,13 @@ GENERAL = REPOSITORY / "data" / "general_50.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A model that both sides serve. template: a name that both know."""
+    """A model that both sides serve. template: a name that both know.  rounds: of requests; short answers take more to time."""
 
     name: str
     folder: Path
     template: str
     questions: Sequence[str]
+    rounds: int = 1
 
 
 def main() -> int:
@@ -74,7 +77,7 @@ def subject(name: str, options: argparse.Namespace) -> Subject:
         return Subject(name=name, folder=folder, template="qwen", questions=QUESTIONS)
     rows = [json.loads(line) for line in GENERAL.read_text(encoding="utf-8").splitlines()]
     folder = REPOSITORY / "src" / "luthier" / "starter"
-    return Subject(name=name, folder=folder, template="chatml", questions=[row["instruction"] for row in rows])
+    return Subject(name=name, folder=folder, template="chatml", questions=[row["instruction"] for row in rows], rounds=ROUNDS)
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -91,7 +94,8 @@ def measure(options: argparse.Namespace) -> int:
         "API",
         [
             bullets(describe(options.threads, load, PEER_PYTHON)),
-            f"Float32, at most {NUM_TOKENS} greedy tokens an answer, {options.requests} requests.",
+            f"Float32, at most {NUM_TOKENS} greedy tokens an answer, {options.requests} requests, "
+            f"{ROUNDS * options.requests} of the starter.",
             *sections,
         ],
         f"python -m bench.serve --clients {options.clients} --requests {options.requests} --threads {options.threads} "
@@ -162,7 +166,7 @@ def ask_side(name: str, subject: Subject, options: argparse.Namespace) -> dict[s
 
         def timed(clients: int) -> tuple[list[str], int, float, float]:
             """(texts, tokens, seconds, seconds of the CPU)"""
-            before, (texts, tokens, seconds) = cpu(), asks.all(clients, options.requests)
+            before, (texts, tokens, seconds) = cpu(), asks.all(clients, options.requests * subject.rounds)
             spent = cpu()
             return texts, tokens, seconds, spent.user + spent.system - before.user - before.system
 
