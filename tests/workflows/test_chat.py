@@ -24,7 +24,6 @@ from luthier.datasets import read_samples
 from luthier.engines.base import Sampling
 from luthier.errors import ConfigError, DataError, EngineError, ModelError
 from luthier.types import Conversation, Message
-from luthier.workflows.answering import load_answerer, load_words, settle
 from luthier.workflows.chat import Chat
 from luthier.workflows.thinking_stream import ThinkingSplitter
 
@@ -444,11 +443,3 @@ def test_what_the_record_says_is_followed_and_named_where_it_differs(adapters, c
     assert chat.sides[0].answerer.template.name == "qwen"
     assert "was trained with default_system: You are Qwen" in caplog.text
     assert "and will answer with Other." in caplog.text
-
-
-@pytest.mark.parametrize("bits", [None, 4])
-def test_an_adapter_is_merged_for_speed_only_where_nothing_is_rounded(adapters, bits):
-    pytest.importorskip("bitsandbytes")
-    config = settle(config_of(adapter_name_or_path=str(adapters[0]), quantization_bit=bits, infer_dtype="float32"))
-    answerer = load_answerer(config, *load_words(config), keep_adapter=False)
-    assert (answerer.adapter is None) is (bits is None)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 def replace_linears(model: PreTrainedModel, make: Callable[[nn.Linear], nn.Module]) -> None:
+    """Put make(layer) in the place of each."""
     from torch import nn
 
     head = model.get_output_embeddings()
