@@ -140,6 +140,31 @@ def test_a_model_stored_by_torchao_is_a_base(folder, tmp_path):
     assert train(net, steps=20) < 0.9 * train(ADAPTERS["lora"](config).attach(load(folder)[1]), steps=1)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_an_adapter_of_a_model_stored_by_bitsandbytes_merges_into_full_weights(folder, tmp_path, bits):
+    _, small = load(folder, quantization_bit=bits)
+    small.save_pretrained(tmp_path / "stored")
+    config, base = load(str(tmp_path / "stored"), lora_rank=4)
+    net = ADAPTERS["lora"](config).attach(base)
+    first = train(net, steps=1)
+    assert train(net, steps=20) < 0.9 * first
+    (tmp_path / "adapter").mkdir()
+    ADAPTERS["lora"](config).save(net, tmp_path / "adapter")
+    given = Config(model_name_or_path=config.model_name_or_path, adapter_name_or_path=[str(tmp_path / "adapter")])
+    whole = load_model(given, dtype=torch.float32, whole=True)
+    assert not whole.is_quantized and not hasattr(whole.config, "quantization_config")
+    merged = ADAPTERS["lora"](given).merge(ADAPTERS["lora"](given).attach(whole, trainable=False))
+    a, b = logits(merged).flatten(), logits(net).flatten()
+    assert torch.corrcoef(torch.stack([a, b]))[0, 1] > 0.9999
+
+
+def test_what_cannot_be_made_full_again_says_so(folder, tmp_path):
+    _, small = load(folder, **BITS["torchao int8"])
+    small.save_pretrained(tmp_path / "stored")
+    with pytest.raises(ModelError, match="stored as torchao: its full weights are gone"):
+        load_model(Config(model_name_or_path=str(tmp_path / "stored")), dtype=torch.float32, whole=True)
+
+
 def test_a_model_stored_in_fp8_is_a_base(folder, tmp_path):
     """Blocks of 128 x 128 weights in float8 with a scale, as DeepSeek and Qwen publish them; on a CPU they become bfloat16."""
     from safetensors.torch import load_file, save_file

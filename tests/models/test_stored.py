@@ -119,6 +119,20 @@ def test_an_adapter_learns_as_over_the_full_weights_and_merges_into_them(stored,
     torch.testing.assert_close(logits(merged), logits(nets[few]), atol=1e-4, rtol=0)
 
 
+def test_a_head_in_few_bits_gets_full_weights(tmp_path):
+    """Scores multiply by the head's own weight."""
+    model = make_tiny("qwen2", vocab_size=128, tie_word_embeddings=False)
+    codes = rounded(model.lm_head.weight.detach(), 4)
+    model.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["lm_head.weight"]
+    tensors |= {f"lm_head.{last}": part for last, part in gptq.pack(codes, 4).items()}
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    tell(tmp_path, {"quant_method": "gptq", "bits": 4})
+    _, read = load(str(tmp_path))
+    assert type(read.lm_head) is torch.nn.Linear and torch.equal(read.lm_head.weight, codes.weight)
+
+
 @pytest.mark.parametrize("keys", [{"use_dora": True}, {"finetuning_type": "oft"}])
 def test_other_adapters_learn_on_it(stored, keys):
     config, model = load(stored("gptq 4")[1], lora_rank=4, **keys)

@@ -69,6 +69,10 @@ def check_bits(config: Config, stored: PretrainedConfig) -> None:
                 f"{name} is stored as {there}: rounded weights cannot learn (finetuning_type: {config.finetuning_type}).",
                 "finetuning_type: lora, or name the model with full weights.",
             )
+        if there in PACKED:
+            from luthier.models.stored import settings_of
+
+            settings_of(_settings(stored), whole=False)  # refuses layouts that are not read
     if bits is None:
         return
     if config.train_from_scratch:
